@@ -1,0 +1,428 @@
+package sim
+
+import (
+	"io"
+	"io/fs"
+	"maps"
+	slashpath "path"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// Disk is the file system of a machine, as one process sees it. Names are
+// slash-separated and absolute.
+//
+// It keeps two states: what processes see, and what a power failure leaves.
+// File.Sync makes a file's contents durable; SyncDir makes every change of names
+// durable that was made before it. Of the rest a power failure keeps, chosen by
+// the seed, a prefix of the changes of names, and of each file any of the 4 KiB
+// blocks that changed.
+//
+// Errors are *fs.PathError with the system's error numbers.
+type Disk struct {
+	fs   *fileSystem
+	proc *Process // nil for the world itself
+}
+
+// block is what a disk writes or does not write as a whole.
+const block = 4 << 10
+
+type fileSystem struct {
+	w    *World
+	name string
+
+	mu      sync.Mutex
+	names   map[string]*inode // what processes see
+	durable map[string]*inode // what remains
+	pending []rename          // changes of names since the last SyncDir
+	crashes uint64
+}
+
+// rename is one change of names: to gets node, from (if any) goes away; a nil
+// node removes to.
+type rename struct {
+	from, to string
+	node     *inode
+}
+
+func (r rename) apply(names map[string]*inode) {
+	if r.from != "" {
+		delete(names, r.from)
+	}
+	if r.node == nil {
+		delete(names, r.to)
+		return
+	}
+	names[r.to] = r.node
+}
+
+type inode struct {
+	dir     bool
+	data    []byte
+	durable []byte
+}
+
+func newDisk(w *World, name string) *Disk {
+	root := &inode{dir: true}
+	return &Disk{fs: &fileSystem{
+		w: w, name: name,
+		names:   map[string]*inode{"/": root},
+		durable: map[string]*inode{"/": root},
+	}}
+}
+
+func (d *Disk) as(p *Process) *Disk { return &Disk{fs: d.fs, proc: p} }
+
+func (d *Disk) crash() {
+	f := d.fs
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	who := f.name + "/disk"
+	n := f.crashes
+	f.crashes++
+	kept := below(f.w.choice(who, "names", n), int64(len(f.pending)+1))
+	for _, r := range f.pending[:kept] {
+		r.apply(f.durable)
+	}
+	f.pending = nil
+	for _, name := range slices.Sorted(maps.Keys(f.durable)) {
+		f.durable[name].crash(f.w, who+name, n)
+	}
+	f.names = maps.Clone(f.durable)
+}
+
+func (i *inode) crash(w *World, who string, n uint64) {
+	size := len(i.durable)
+	if len(i.data) != size && w.choice(who, "size", n)&1 == 1 {
+		size = len(i.data)
+	}
+	after := make([]byte, size)
+	for at := 0; at < size; at += block {
+		from := i.durable
+		if w.choice(who, "block "+strconv.Itoa(at/block), n)&1 == 1 {
+			from = i.data
+		}
+		if at < len(from) {
+			copy(after[at:min(at+block, size)], from[at:])
+		}
+	}
+	i.data = after
+	i.durable = slices.Clone(after)
+}
+
+func clean(name string) string { return slashpath.Clean("/" + name) }
+
+func pathError(op, name string, err error) error {
+	return &fs.PathError{Op: op, Path: name, Err: err}
+}
+
+// enter begins a call: it checks the process and takes the lock.
+func (d *Disk) enter(op, name string) error {
+	if d.proc != nil && d.proc.ctx.Err() != nil {
+		return pathError(op, name, errDead.Err)
+	}
+	d.fs.mu.Lock()
+	return nil
+}
+
+func (f *fileSystem) change(r rename) {
+	r.apply(f.names)
+	f.pending = append(f.pending, r)
+}
+
+// parent checks that the directory of a name exists.
+func (f *fileSystem) parent(name string) error {
+	switch dir := f.names[slashpath.Dir(name)]; {
+	case dir == nil:
+		return syscall.ENOENT
+	case !dir.dir:
+		return syscall.ENOTDIR
+	}
+	return nil
+}
+
+// Create makes an empty file, or empties one that exists.
+func (d *Disk) Create(name string) (*File, error) {
+	if err := d.enter("create", name); err != nil {
+		return nil, err
+	}
+	defer d.fs.mu.Unlock()
+	name = clean(name)
+	node := d.fs.names[name]
+	switch {
+	case node != nil && node.dir:
+		return nil, pathError("create", name, syscall.EISDIR)
+	case node != nil:
+		node.data = nil
+	default:
+		if err := d.fs.parent(name); err != nil {
+			return nil, pathError("create", name, err)
+		}
+		node = &inode{}
+		d.fs.change(rename{to: name, node: node})
+	}
+	return &File{disk: d, name: name, node: node}, nil
+}
+
+// Open opens an existing file for reading and writing.
+func (d *Disk) Open(name string) (*File, error) {
+	if err := d.enter("open", name); err != nil {
+		return nil, err
+	}
+	defer d.fs.mu.Unlock()
+	name = clean(name)
+	switch node := d.fs.names[name]; {
+	case node == nil:
+		return nil, pathError("open", name, syscall.ENOENT)
+	case node.dir:
+		return nil, pathError("open", name, syscall.EISDIR)
+	default:
+		return &File{disk: d, name: name, node: node}, nil
+	}
+}
+
+// Rename moves a file, replacing a file that had the new name.
+func (d *Disk) Rename(oldName, newName string) error {
+	if err := d.enter("rename", oldName); err != nil {
+		return err
+	}
+	defer d.fs.mu.Unlock()
+	oldName, newName = clean(oldName), clean(newName)
+	node, target := d.fs.names[oldName], d.fs.names[newName]
+	switch {
+	case node == nil:
+		return pathError("rename", oldName, syscall.ENOENT)
+	case node.dir:
+		return pathError("rename", oldName, syscall.EISDIR)
+	case target != nil && target.dir:
+		return pathError("rename", newName, syscall.EISDIR)
+	case oldName == newName:
+		return nil
+	}
+	if err := d.fs.parent(newName); err != nil {
+		return pathError("rename", newName, err)
+	}
+	d.fs.change(rename{from: oldName, to: newName, node: node})
+	return nil
+}
+
+// Remove deletes a file or an empty directory.
+func (d *Disk) Remove(name string) error {
+	if err := d.enter("remove", name); err != nil {
+		return err
+	}
+	defer d.fs.mu.Unlock()
+	name = clean(name)
+	node := d.fs.names[name]
+	switch {
+	case node == nil:
+		return pathError("remove", name, syscall.ENOENT)
+	case node.dir && (name == "/" || len(d.fs.list(name)) > 0):
+		return pathError("remove", name, syscall.ENOTEMPTY)
+	}
+	d.fs.change(rename{to: name})
+	return nil
+}
+
+func (f *fileSystem) list(dir string) []string {
+	prefix := strings.TrimSuffix(dir, "/") + "/"
+	var names []string
+	for name := range f.names {
+		if rest, ok := strings.CutPrefix(name, prefix); ok && rest != "" && !strings.Contains(rest, "/") {
+			names = append(names, rest)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// List gives the base names in a directory, sorted.
+func (d *Disk) List(dir string) ([]string, error) {
+	if err := d.enter("list", dir); err != nil {
+		return nil, err
+	}
+	defer d.fs.mu.Unlock()
+	dir = clean(dir)
+	switch node := d.fs.names[dir]; {
+	case node == nil:
+		return nil, pathError("list", dir, syscall.ENOENT)
+	case !node.dir:
+		return nil, pathError("list", dir, syscall.ENOTDIR)
+	}
+	return d.fs.list(dir), nil
+}
+
+// Stat gives the size of a file, or -1 for a directory.
+func (d *Disk) Stat(name string) (int64, error) {
+	if err := d.enter("stat", name); err != nil {
+		return 0, err
+	}
+	defer d.fs.mu.Unlock()
+	switch node := d.fs.names[clean(name)]; {
+	case node == nil:
+		return 0, pathError("stat", name, syscall.ENOENT)
+	case node.dir:
+		return -1, nil
+	default:
+		return int64(len(node.data)), nil
+	}
+}
+
+// MkdirAll makes a directory and its parents.
+func (d *Disk) MkdirAll(dir string) error {
+	if err := d.enter("mkdir", dir); err != nil {
+		return err
+	}
+	defer d.fs.mu.Unlock()
+	dir = clean(dir)
+	for at := 1; at <= len(dir); at++ {
+		if at < len(dir) && dir[at] != '/' {
+			continue
+		}
+		name := dir[:at]
+		switch node := d.fs.names[name]; {
+		case node == nil:
+			d.fs.change(rename{to: name, node: &inode{dir: true}})
+		case !node.dir:
+			return pathError("mkdir", name, syscall.ENOTDIR)
+		}
+	}
+	return nil
+}
+
+// SyncDir makes all changes of names so far durable, those of other directories
+// too, as a journal does.
+func (d *Disk) SyncDir(dir string) error {
+	if err := d.enter("sync", dir); err != nil {
+		return err
+	}
+	defer d.fs.mu.Unlock()
+	if node := d.fs.names[clean(dir)]; node == nil || !node.dir {
+		return pathError("sync", dir, syscall.ENOENT)
+	}
+	for _, r := range d.fs.pending {
+		r.apply(d.fs.durable)
+	}
+	d.fs.pending = nil
+	return nil
+}
+
+// WriteFile puts a durable file in place, with its directories, for setting up a
+// machine.
+func (d *Disk) WriteFile(name string, data []byte) error {
+	if err := d.MkdirAll(slashpath.Dir(clean(name))); err != nil {
+		return err
+	}
+	f, err := d.Create(name)
+	if err != nil {
+		return err
+	}
+	if _, err := f.WriteAt(data, 0); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	return d.SyncDir(slashpath.Dir(clean(name)))
+}
+
+// File is an open file. It is safe for concurrent use.
+type File struct {
+	disk   *Disk
+	name   string
+	node   *inode
+	closed bool // guarded by the file system's mu
+}
+
+func (f *File) enter(op string) error {
+	if err := f.disk.enter(op, f.name); err != nil {
+		return err
+	}
+	if f.closed {
+		f.disk.fs.mu.Unlock()
+		return pathError(op, f.name, fs.ErrClosed)
+	}
+	return nil
+}
+
+// ReadAt implements io.ReaderAt.
+func (f *File) ReadAt(b []byte, at int64) (int, error) {
+	if err := f.enter("read"); err != nil {
+		return 0, err
+	}
+	defer f.disk.fs.mu.Unlock()
+	if at < 0 {
+		return 0, pathError("read", f.name, syscall.EINVAL)
+	}
+	n := 0
+	if at < int64(len(f.node.data)) {
+		n = copy(b, f.node.data[at:])
+	}
+	if n < len(b) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// WriteAt implements io.WriterAt.
+func (f *File) WriteAt(b []byte, at int64) (int, error) {
+	if err := f.enter("write"); err != nil {
+		return 0, err
+	}
+	defer f.disk.fs.mu.Unlock()
+	if at < 0 {
+		return 0, pathError("write", f.name, syscall.EINVAL)
+	}
+	if end := int(at) + len(b); end > len(f.node.data) {
+		f.node.data = slices.Grow(f.node.data, end-len(f.node.data))[:end]
+	}
+	return copy(f.node.data[at:], b), nil
+}
+
+// Size gives the present size in bytes.
+func (f *File) Size() (int64, error) {
+	if err := f.enter("stat"); err != nil {
+		return 0, err
+	}
+	defer f.disk.fs.mu.Unlock()
+	return int64(len(f.node.data)), nil
+}
+
+// Truncate cuts the file to a size, or fills it up with zeros.
+func (f *File) Truncate(size int64) error {
+	if err := f.enter("truncate"); err != nil {
+		return err
+	}
+	defer f.disk.fs.mu.Unlock()
+	if size < 0 {
+		return pathError("truncate", f.name, syscall.EINVAL)
+	}
+	if have := int64(len(f.node.data)); size > have {
+		f.node.data = append(f.node.data, make([]byte, size-have)...)
+	}
+	f.node.data = f.node.data[:size:size]
+	return nil
+}
+
+// Sync makes the contents durable.
+func (f *File) Sync() error {
+	if err := f.enter("sync"); err != nil {
+		return err
+	}
+	defer f.disk.fs.mu.Unlock()
+	f.node.durable = slices.Clone(f.node.data)
+	return nil
+}
+
+// Close implements io.Closer.
+func (f *File) Close() error {
+	if err := f.enter("close"); err != nil {
+		return err
+	}
+	defer f.disk.fs.mu.Unlock()
+	f.closed = true
+	return nil
+}

@@ -1,0 +1,53 @@
+// Package sim is a simulated world for Go servers: machines with processes,
+// disks, clocks and names, joined by a network whose every link can be slowed,
+// lossy or cut. Ordinary code (net/http, crypto/tls, contexts, goroutines,
+// timers) runs in it unchanged, in virtual time, and a run is a pure function
+// of the code and a seed: run it again and the same bytes arrive at the same
+// nanosecond.
+//
+// # Start here
+//
+// Inside a test, [Test] gives you a [World]; in an ordinary program, [Run]
+// does. Make machines with [World.NewMachine], start processes on them with
+// [Machine.Start] or, to have them started again at every boot, with
+// [Machine.OnBoot]. Code reaches the outside through its [Process]: Listen,
+// ListenPacket, DialContext, Lookup, Disk, Now, Rand. The package example is a
+// web server whose link is cut.
+//
+// Faults are ordinary calls at a chosen instant: [Link.Cut], [World.Impair],
+// [Machine.Pause], [Machine.PowerOff], [Process.Kill], [Clock.Step]. Those that
+// take a duration heal by themselves.
+//
+// Nothing needs cleaning up. When the test function returns, the world powers
+// every machine off, and only goroutines that survive that are reported, as
+// leaks, with their stacks.
+//
+// # What is promised
+//
+// Equal code and seed give an equal trace, on any number of cores, with or
+// without the race detector. The trace holds every delivery and every event of
+// every process; [Result] carries its SHA-256.
+//
+// One run is one testing/synctest bubble in a process of its own, so that no
+// package-level state is shared between runs: [Test] executes the test binary
+// again, unless the environment variable SIM_INSIDE=1 asks for this process, as
+// one wants under a debugger.
+//
+// # How it is kept
+//
+// One goroutine, the pump, owns the future. It sleeps to the next instant,
+// waits until every goroutine of the world is blocked, delivers one thing,
+// waits again, and goes on. What processes do meanwhile (dial, write, send, log)
+// is only recorded; when all is quiet the records are sorted by stable names,
+// and only then get ordinals, ports, latencies and their places in the trace.
+// Every random choice is a hash of the seed, who asks, for what, and how often.
+//
+// # What can still go wrong
+//
+// The world can order what crosses machines; it cannot order goroutines of one
+// process that race for a variable or a mutex at one nanosecond. Avoid equal
+// deadlines within a process (bare tickers, one grid for all), shared random
+// streams, map iteration whose order escapes, and selects with several ready
+// cases. Code must not park while it holds a mutex: virtual time would stand
+// still, which the watchdog reports after some real seconds with all stacks.
+package sim

@@ -1,0 +1,221 @@
+package sim
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// route is one direction between two machines.
+type route struct{ from, to *Machine }
+
+// path is what a route is like now: its base latency and all that the active
+// faults add.
+type path struct {
+	latency   int64 // nanoseconds
+	cut       bool
+	loss      int64 // parts per million
+	duplicate int64 // parts per million
+	jitter    int64 // nanoseconds, at most
+	bandwidth int64 // bytes a second, 0 for no limit
+	free      int64 // when a limited link has sent all that it was given
+	faults    []*Fault
+}
+
+// Conditions are what a fault does to the packets of a route. The zero value
+// does nothing.
+type Conditions struct {
+	Cut       bool          // nothing passes; streams go on after healing
+	Delay     time.Duration // added to every packet
+	Jitter    time.Duration // at most this is added, differing by packet
+	Loss      int64         // parts per million; streams send again, later
+	Duplicate int64         // parts per million of datagrams
+	Bandwidth int64         // bytes a second, 0 for no limit
+}
+
+// Fault is an impairment of the network, from Impair until Heal.
+type Fault struct {
+	w       *World
+	name    string
+	cond    Conditions
+	match   func(from, to *Machine) bool
+	touched uint64
+	healed  bool
+}
+
+// Touched counts the packets, streams and handshakes that the fault has
+// affected. A fault that touched nothing had no effect.
+func (f *Fault) Touched() uint64 {
+	f.w.mu.Lock()
+	defer f.w.mu.Unlock()
+	return f.touched
+}
+
+// Heal ends the fault. Streams that waited go on at their next retransmission.
+func (f *Fault) Heal() {
+	f.w.mu.Lock()
+	if !f.healed {
+		f.healed = true
+		f.w.faults = slices.DeleteFunc(f.w.faults, func(g *Fault) bool { return g == f })
+		f.w.rerouted()
+	}
+	f.w.mu.Unlock()
+	f.w.wake()
+}
+
+// Impair puts every route for which match holds under the conditions, until the
+// fault is healed. The name keys the fault's random choices, so it must be
+// stable and should be unique. match must be a pure function.
+func (w *World) Impair(name string, c Conditions, match func(from, to *Machine) bool) *Fault {
+	f := &Fault{w: w, name: name, cond: c, match: match}
+	w.mu.Lock()
+	w.faults = append(w.faults, f)
+	slices.SortStableFunc(w.faults, func(a, b *Fault) int { return strings.Compare(a.name, b.name) })
+	w.rerouted()
+	w.mu.Unlock()
+	w.wake()
+	return f
+}
+
+// Link is the pair of routes between two machines.
+type Link struct {
+	w    *World
+	a, b *Machine
+}
+
+// Link returns the link between two machines.
+func (w *World) Link(a, b *Machine) Link { return Link{w, a, b} }
+
+// Cut stops everything on the link in both directions; it heals after d.
+func (l Link) Cut(d time.Duration) *Fault { return l.Impair(Conditions{Cut: true}, d) }
+
+// CutOneWay stops what the first machine sends to the second; the other
+// direction works. It heals after d.
+func (l Link) CutOneWay(d time.Duration) *Fault {
+	return l.impair("->", Conditions{Cut: true}, d, func(from, to *Machine) bool {
+		return from == l.a && to == l.b
+	})
+}
+
+// Impair puts both directions under the conditions; it heals after d.
+func (l Link) Impair(c Conditions, d time.Duration) *Fault {
+	return l.impair("<->", c, d, func(from, to *Machine) bool {
+		return from == l.a && to == l.b || from == l.b && to == l.a
+	})
+}
+
+func (l Link) impair(arrow string, c Conditions, d time.Duration, match func(from, to *Machine) bool) *Fault {
+	f := l.w.Impair(l.a.name+arrow+l.b.name, c, match)
+	l.w.After(d, f.Heal)
+	return f
+}
+
+// SetDistance sets the one-way latency between two regions; the order of the
+// two does not matter. Without it the latency depends on their names and lies
+// between 20 and 80 ms.
+func (w *World) SetDistance(regionA, regionB string, d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.distances[regionPair(regionA, regionB)] = d
+	w.rerouted()
+}
+
+func regionPair(a, b string) [2]string {
+	if b < a {
+		a, b = b, a
+	}
+	return [2]string{a, b}
+}
+
+// Latencies within a machine, a zone and a region: what a data centre has.
+const (
+	loopbackLatency = 15 * time.Microsecond
+	zoneLatency     = 250 * time.Microsecond
+	regionLatency   = 700 * time.Microsecond
+)
+
+func (w *World) latency(from, to *Machine) time.Duration {
+	switch {
+	case from == to:
+		return loopbackLatency
+	case from.region == to.region && from.zone == to.zone:
+		return zoneLatency
+	case from.region == to.region:
+		return regionLatency
+	}
+	pair := regionPair(from.region, to.region)
+	if d, ok := w.distances[pair]; ok {
+		return d
+	}
+	x := w.choice("distance", pair[0]+" "+pair[1], 0)
+	return 20*time.Millisecond + time.Duration(below(x, int64(60*time.Millisecond)))
+}
+
+// path gives the present state of a route.
+func (w *World) path(from, to *Machine) *path {
+	r := route{from, to}
+	p := w.routes[r]
+	if p == nil {
+		p = &path{latency: int64(w.latency(from, to))}
+		if from != to {
+			for _, f := range w.faults {
+				if f.match(from, to) {
+					p.add(f)
+				}
+			}
+		}
+		w.routes[r] = p
+	}
+	return p
+}
+
+func (p *path) add(f *Fault) {
+	p.faults = append(p.faults, f)
+	p.cut = p.cut || f.cond.Cut
+	p.latency += int64(f.cond.Delay)
+	p.jitter += int64(f.cond.Jitter)
+	p.loss = min(p.loss+f.cond.Loss, million)
+	p.duplicate = min(p.duplicate+f.cond.Duplicate, million)
+	if b := f.cond.Bandwidth; b > 0 && (p.bandwidth == 0 || b < p.bandwidth) {
+		p.bandwidth = b
+	}
+}
+
+// touch counts one packet that the faults of a path affected.
+func (p *path) touch() {
+	for _, f := range p.faults {
+		f.touched++
+	}
+}
+
+// travel is how long a packet takes that is sent now: latency, a small wobble
+// of its own, and its turn on a limited link.
+func (w *World) travel(p *path, now int64, size int, who string, n uint64) int64 {
+	t := p.latency + below(w.choice(who, "wobble", n), p.latency/16+1)
+	if p.jitter > 0 {
+		t += below(w.choice(who, "jitter", n), p.jitter)
+	}
+	if p.bandwidth > 0 {
+		p.free = max(p.free, now) + int64(size)*int64(time.Second)/p.bandwidth
+		t += p.free - now
+	}
+	return t
+}
+
+// rerouted recomputes the world after a fault came or went, or a machine was
+// switched on or off: connections notice, later, that their peer is silent, and
+// what waited goes on.
+func (w *World) rerouted() {
+	for r, p := range w.routes {
+		if p.bandwidth == 0 || p.free <= w.now() {
+			delete(w.routes, r)
+			continue
+		}
+		// A limited link keeps its queue.
+		free := p.free
+		delete(w.routes, r)
+		w.path(r.from, r.to).free = free
+	}
+	w.resume()
+	w.askSilentPeers()
+}

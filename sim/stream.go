@@ -1,0 +1,664 @@
+package sim
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Bounds and time-outs of streams, as Linux has them.
+const (
+	window        = 256 << 10                 // bytes sent and not yet read by the peer
+	userTimeLimit = 924600 * time.Millisecond // net.ipv4.tcp_retries2 = 15
+	keepaliveTime = 150 * time.Second         // Go's default: 15 s idle, then 9 probes every 15 s
+	firstRetry    = int64(200 * time.Millisecond)
+	maxRetryGap   = int64(120 * time.Second)
+)
+
+// errDead is what a process gets from the world once it has ended.
+var errDead = &net.OpError{Op: "call", Net: "sim", Err: errors.New("process has ended")}
+
+// pair is one TCP connection: two endpoints.
+type pair struct {
+	name  string // client>server:port#n, empty until batch tells it apart
+	group string
+	batch *batch
+	tls   bool // its sizes vary with nothing, but its bytes are random
+}
+
+// endpoint is one end of a stream and implements net.Conn. What it sends is
+// collected while its process runs and becomes one segment when all is quiet.
+type endpoint struct {
+	w      *World
+	pair   *pair
+	peer   *endpoint
+	side   byte // 'c' dialled, 's' accepted
+	m      *Machine
+	proc   *Process // nil while it waits to be accepted
+	local  netip.AddrPort
+	remote netip.AddrPort
+
+	// Receiving.
+	chunks   [][]byte // arrived and unread; the first may be read in part
+	offset   int      // into chunks[0]
+	consumed int      // read since the last credit
+	eof      bool
+	rwake    chan struct{}
+	rlimit   deadline
+
+	// Sending.
+	pending     []byte // written in this instant
+	inflight    int    // sent, and not credited
+	lastArrival int64  // of what was sent last
+	sent        uint64 // segments, to key their choices
+	wwake       chan struct{}
+	wlimit      deadline
+	finWanted   bool
+	finSent     bool
+
+	// Trouble.
+	held        []event // lost; sent again when there is a route
+	firstLost   int64
+	silentSince int64 // first loss without an answer, or -1
+	asking      bool  // a keepalive is scheduled
+	failure     error // what calls get from now on
+	closed      bool  // by its own process
+	gone        bool  // nobody here any more: arrivals are answered with a reset
+	dirty       bool
+}
+
+func (w *World) newEnd(p *pair, side byte, m *Machine, proc *Process) *endpoint {
+	e := &endpoint{w: w, pair: p, side: side, m: m, proc: proc, silentSince: -1,
+		rwake: make(chan struct{}, 1), wwake: make(chan struct{}, 1)}
+	if proc != nil {
+		proc.ends[e] = struct{}{}
+	}
+	return e
+}
+
+// connect makes the two ends of a dialled connection.
+func (w *World) connect(d *dial, sock *socket) (client, server *endpoint) {
+	p := &pair{group: d.name, batch: d.batch}
+	if len(d.batch.names) == 1 && d.batch.names[0] == d.name {
+		p.name = d.batch.take()
+	}
+	client = w.newEnd(p, 'c', d.proc.m, d.proc)
+	server = w.newEnd(p, 's', d.to, nil)
+	client.peer, server.peer = server, client
+	client.local = netip.AddrPortFrom(d.proc.m.addr, d.proc.m.freePort("tcp"))
+	client.remote = d.target
+	server.local, server.remote = client.remote, client.local
+	return client, server
+}
+
+// pipe makes a connected pair between a child and its parent.
+func (w *World) pipe(child, parent *Process) (childEnd, parentEnd *endpoint) {
+	key := child.m.name + "/" + child.name + ":control"
+	p := &pair{name: key + "#" + itoa(int(w.count(key)))}
+	childEnd = w.newEnd(p, 'c', child.m, child)
+	parentEnd = w.newEnd(p, 's', parent.m, parent)
+	childEnd.peer, parentEnd.peer = parentEnd, childEnd
+	a := netip.AddrPortFrom(child.m.addr, 0)
+	childEnd.local, childEnd.remote, parentEnd.local, parentEnd.remote = a, a, a, a
+	return childEnd, parentEnd
+}
+
+func compareEnds(a, b *endpoint) int {
+	return cmp.Or(strings.Compare(a.pair.name, b.pair.name), strings.Compare(a.pair.group, b.pair.group), cmp.Compare(a.side, b.side))
+}
+
+func sortedEnds(set map[*endpoint]struct{}) []*endpoint {
+	all := make([]*endpoint, 0, len(set))
+	for e := range set {
+		all = append(all, e)
+	}
+	slices.SortFunc(all, compareEnds)
+	return all
+}
+
+func (e *endpoint) opError(op string, err error) error {
+	return &net.OpError{Op: op, Net: "tcp", Source: e.LocalAddr(), Addr: e.RemoteAddr(), Err: err}
+}
+
+// Read implements net.Conn.
+func (e *endpoint) Read(b []byte) (int, error) {
+	for {
+		e.w.mu.Lock()
+		switch {
+		case e.closed:
+			e.w.mu.Unlock()
+			return 0, e.opError("read", net.ErrClosed)
+		case e.rlimit.passed():
+			e.w.mu.Unlock()
+			return 0, e.opError("read", os.ErrDeadlineExceeded)
+		case len(e.chunks) > 0:
+			n := e.take(b)
+			e.w.mu.Unlock()
+			return n, nil
+		case e.failure != nil:
+			err := e.failure
+			e.w.mu.Unlock()
+			signal(e.rwake)
+			return 0, e.opError("read", err)
+		case e.eof:
+			e.w.mu.Unlock()
+			signal(e.rwake)
+			return 0, io.EOF
+		case len(b) == 0:
+			e.w.mu.Unlock()
+			return 0, nil
+		}
+		expired := e.rlimit.expired
+		e.w.mu.Unlock()
+		select {
+		case <-e.rwake:
+		case <-expired:
+		}
+	}
+}
+
+func (e *endpoint) take(b []byte) int {
+	total := 0
+	for len(b) > 0 && len(e.chunks) > 0 {
+		n := copy(b, e.chunks[0][e.offset:])
+		b = b[n:]
+		total += n
+		e.offset += n
+		if e.offset == len(e.chunks[0]) {
+			e.chunks[0] = nil
+			e.chunks = e.chunks[1:]
+			e.offset = 0
+		}
+	}
+	e.consumed += total
+	if e.consumed >= window/4 {
+		e.markDirty()
+	}
+	if len(e.chunks) > 0 {
+		signal(e.rwake)
+	}
+	return total
+}
+
+// Write implements net.Conn. It blocks while the window is full.
+func (e *endpoint) Write(b []byte) (int, error) {
+	written := 0
+	for {
+		e.w.mu.Lock()
+		switch {
+		case e.closed || e.finWanted:
+			e.w.mu.Unlock()
+			return written, e.opError("write", net.ErrClosed)
+		case e.wlimit.passed():
+			e.w.mu.Unlock()
+			return written, e.opError("write", os.ErrDeadlineExceeded)
+		case e.failure != nil:
+			err := e.failure
+			e.w.mu.Unlock()
+			signal(e.wwake)
+			return written, e.opError("write", err)
+		}
+		if n := min(len(b), window-e.inflight-len(e.pending)); n > 0 || len(b) == 0 {
+			e.pending = append(e.pending, b[:n]...)
+			b = b[n:]
+			written += n
+			e.markDirty()
+		}
+		if len(b) == 0 {
+			e.w.mu.Unlock()
+			return written, nil
+		}
+		expired := e.wlimit.expired
+		e.w.mu.Unlock()
+		select {
+		case <-e.wwake:
+		case <-expired:
+		}
+	}
+}
+
+// markDirty has the endpoint flushed when all is quiet.
+func (e *endpoint) markDirty() {
+	if e.dirty || e.gone {
+		return
+	}
+	e.dirty = true
+	e.w.records.dirty = append(e.w.records.dirty, e)
+	e.w.wake()
+}
+
+// Close implements net.Conn. What was written still arrives, unless bytes from
+// the peer were left unread: then the peer gets a reset, as from Linux.
+func (e *endpoint) Close() error {
+	e.w.mu.Lock()
+	defer e.w.mu.Unlock()
+	if e.closed {
+		return e.opError("close", net.ErrClosed)
+	}
+	e.close()
+	return nil
+}
+
+func (e *endpoint) close() {
+	if e.closed {
+		return
+	}
+	e.closed = true
+	e.finWanted = true
+	e.rlimit.stop()
+	e.wlimit.stop()
+	signal(e.rwake)
+	signal(e.wwake)
+	if e.failure != nil {
+		e.forget()
+		return
+	}
+	if e.proc != nil && e.proc.dead && !e.proc.m.paused {
+		e.flush()
+		return
+	}
+	e.markDirty()
+}
+
+// CloseWrite ends the sending direction, as net.TCPConn does.
+func (e *endpoint) CloseWrite() error {
+	e.w.mu.Lock()
+	defer e.w.mu.Unlock()
+	if e.closed {
+		return e.opError("close", net.ErrClosed)
+	}
+	e.finWanted = true
+	e.markDirty()
+	return nil
+}
+
+// abort ends the connection with a reset to the peer.
+func (e *endpoint) abort() {
+	if e.gone {
+		return
+	}
+	e.pending = nil
+	e.transmit(event{kind: reset})
+	e.fail(os.NewSyscallError("read", syscall.ECONNRESET))
+	e.forget()
+}
+
+// vanish ends the endpoint with its machine; the peer hears nothing.
+func (e *endpoint) vanish() {
+	e.fail(errDead.Err)
+	e.forget()
+}
+
+// fail lets all calls end with err.
+func (e *endpoint) fail(err error) {
+	if e.failure == nil {
+		e.failure = err
+	}
+	e.held = nil
+	e.silentSince = -1
+	signal(e.rwake)
+	signal(e.wwake)
+}
+
+// forget drops the endpoint: the kernel knows no such connection any more.
+func (e *endpoint) forget() {
+	e.gone = true
+	if e.proc != nil {
+		delete(e.proc.ends, e)
+	}
+}
+
+// flush sends what an instant has gathered, in this order: bytes, room for the
+// peer, the end of the stream.
+func (e *endpoint) flush() {
+	e.dirty = false
+	if e.gone {
+		return
+	}
+	if e.closed && len(e.chunks) > 0 {
+		e.abort()
+		return
+	}
+	if n := len(e.pending); n > 0 {
+		if e.sent == 0 && e.side == 'c' && e.pending[0] == 0x16 {
+			e.pair.tls = true
+		}
+		data := e.pending
+		e.pending = nil
+		e.inflight += n
+		e.transmit(event{kind: segment, data: data, size: n})
+	}
+	if e.consumed >= window/4 && !e.eof {
+		n := e.consumed
+		e.consumed = 0
+		e.transmit(event{kind: credit, size: n})
+	}
+	if e.finWanted && !e.finSent {
+		e.finSent = true
+		e.transmit(event{kind: fin})
+	}
+	if e.closed && e.finSent && (e.eof || e.peer.gone) {
+		e.forget()
+	}
+}
+
+// transmit sends one event to the peer, in order behind what was sent before.
+func (e *endpoint) transmit(x event) {
+	w := e.w
+	x.end = e.peer
+	if len(e.held) > 0 && x.kind != reset {
+		e.held = append(e.held, x)
+		return
+	}
+	now := w.now()
+	p := w.path(e.m, e.peer.m)
+	if len(p.faults) > 0 {
+		p.touch()
+	}
+	if p.cut {
+		e.lose(x)
+		return
+	}
+	n := e.sent
+	e.sent++
+	who := e.pair.name
+	if who == "" {
+		who = e.pair.group
+	}
+	at := now
+	gap := firstRetry
+	for attempt := uint64(0); p.loss > 0 && w.happens(p.loss, who, "lost"+string(e.side), n<<8|attempt); attempt++ {
+		if at += gap; gap < maxRetryGap {
+			gap *= 2
+		}
+		if at-now > int64(userTimeLimit) {
+			e.lose(x)
+			return
+		}
+	}
+	at += w.travel(p, now, x.size+60, who, n<<1|uint64(e.side&1))
+	at = max(at, e.lastArrival+1)
+	e.lastArrival = at
+	w.schedule(at, x)
+}
+
+// lose keeps an event that found no route until there is one.
+func (e *endpoint) lose(x event) {
+	if x.kind == reset {
+		return // nobody sends a reset twice
+	}
+	now := e.w.now()
+	if len(e.held) == 0 {
+		e.firstLost = now
+		e.w.stuck = append(e.w.stuck, e)
+	}
+	e.held = append(e.held, x)
+	e.unanswered(now)
+}
+
+// unanswered notes that the peer's kernel does not answer what was sent.
+func (e *endpoint) unanswered(now int64) {
+	if e.silentSince < 0 {
+		e.silentSince = now
+		e.w.schedule(now+int64(userTimeLimit), event{kind: userTimeout, end: e})
+		if len(e.held) == 0 {
+			e.firstLost = now
+			e.w.stuck = append(e.w.stuck, e)
+		}
+	}
+}
+
+// reaches tells whether packets pass in both directions.
+func (e *endpoint) reaches() bool {
+	return e.peer.m.on && !e.w.path(e.m, e.peer.m).cut && !e.w.path(e.peer.m, e.m).cut
+}
+
+// resume sends again what may get through now.
+func (w *World) resume() {
+	w.resumeDials()
+	stuck := w.stuck
+	w.stuck = nil
+	slices.SortStableFunc(stuck, compareEnds)
+	for _, e := range stuck {
+		if e.gone || e.failure != nil {
+			continue
+		}
+		if !e.peer.m.on || w.path(e.m, e.peer.m).cut {
+			w.stuck = append(w.stuck, e)
+			continue
+		}
+		if w.path(e.peer.m, e.m).cut {
+			w.stuck = append(w.stuck, e)
+		} else {
+			e.silentSince = -1
+		}
+		held := e.held
+		e.held = nil
+		if len(held) == 0 {
+			continue
+		}
+		at := e.firstLost
+		for gap := firstRetry; at < w.now(); {
+			at += gap
+			if gap < maxRetryGap {
+				gap *= 2
+			}
+		}
+		p := w.path(e.m, e.peer.m)
+		for _, x := range held {
+			n := e.sent
+			e.sent++
+			at = max(at+w.travel(p, at, x.size+60, e.pair.name, n<<1|uint64(e.side&1)), e.lastArrival+1)
+			e.lastArrival = at
+			w.schedule(at, x)
+		}
+	}
+}
+
+// askSilentPeers starts a keepalive on every connection whose peer has become
+// silent.
+func (w *World) askSilentPeers() {
+	now := w.now()
+	for _, m := range w.sortedMachines() {
+		if !m.on {
+			continue
+		}
+		for _, p := range m.sortedProcesses() {
+			for _, e := range sortedEnds(p.ends) {
+				if e.asking || e.peer == nil || e.peer.m == m || e.reaches() && !e.peer.gone {
+					continue
+				}
+				e.asking = true
+				wobble := below(w.choice(e.pair.name, "keepalive", e.sent), int64(time.Second))
+				w.schedule(now+int64(keepaliveTime)+wobble, event{kind: keepalive, end: e})
+			}
+		}
+	}
+}
+
+// deliver lets something arrive at e from its peer.
+func (e *endpoint) deliver(x *event) {
+	w := e.w
+	switch x.kind {
+	case keepalive:
+		e.asking = false
+		switch {
+		case e.gone || e.failure != nil:
+		case e.reaches() && e.peer.gone:
+			e.fail(os.NewSyscallError("read", syscall.ECONNRESET))
+		case !e.reaches() && e.silentSince < 0:
+			e.fail(os.NewSyscallError("read", syscall.ETIMEDOUT))
+		}
+		return
+	case userTimeout:
+		if !e.gone && e.silentSince >= 0 && x.at-e.silentSince >= int64(userTimeLimit) {
+			e.fail(os.NewSyscallError("read", syscall.ETIMEDOUT))
+		}
+		return
+	}
+	sender := e.peer
+	p := w.path(sender.m, e.m)
+	if p.cut || !e.m.on {
+		p.touch()
+		if !sender.gone && sender.failure == nil {
+			sender.lose(*x)
+		}
+		return
+	}
+	size := x.size
+	if e.pair.tls {
+		size = -1
+	}
+	side := e.side
+	if e.gone {
+		w.trace.delivery(time.Duration(x.at), "late", e.name(), side, -1)
+		if x.kind != reset && !sender.gone {
+			e.transmit(event{kind: reset})
+		}
+		return
+	}
+	if back := w.path(e.m, sender.m); back.cut && !sender.gone && x.kind != reset {
+		back.touch()
+		sender.unanswered(x.at)
+	}
+	switch x.kind {
+	case segment:
+		w.trace.delivery(time.Duration(x.at), "seg", e.name(), side, size)
+		if e.closed {
+			e.abort()
+			return
+		}
+		e.chunks = append(e.chunks, x.data)
+		signal(e.rwake)
+	case credit:
+		e.inflight = max(e.inflight-x.size, 0)
+		signal(e.wwake)
+	case fin:
+		w.trace.delivery(time.Duration(x.at), "fin", e.name(), side, -1)
+		e.eof = true
+		signal(e.rwake)
+		if e.closed && e.finSent {
+			e.forget()
+		}
+	case reset:
+		w.trace.delivery(time.Duration(x.at), "rst", e.name(), side, -1)
+		e.chunks, e.offset = nil, 0
+		e.fail(os.NewSyscallError("read", syscall.ECONNRESET))
+		e.forget()
+	}
+}
+
+func (e *endpoint) name() string {
+	if e.pair.name == "" {
+		return e.pair.group
+	}
+	return e.pair.name
+}
+
+// LocalAddr implements net.Conn.
+func (e *endpoint) LocalAddr() net.Addr { return net.TCPAddrFromAddrPort(e.local) }
+
+// RemoteAddr implements net.Conn.
+func (e *endpoint) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(e.remote) }
+
+// SetDeadline implements net.Conn.
+func (e *endpoint) SetDeadline(t time.Time) error {
+	if err := e.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return e.SetWriteDeadline(t)
+}
+
+// SetReadDeadline implements net.Conn.
+func (e *endpoint) SetReadDeadline(t time.Time) error {
+	e.w.mu.Lock()
+	defer e.w.mu.Unlock()
+	if e.closed {
+		return e.opError("set", net.ErrClosed)
+	}
+	e.rlimit.set(t)
+	signal(e.rwake)
+	return nil
+}
+
+// SetWriteDeadline implements net.Conn.
+func (e *endpoint) SetWriteDeadline(t time.Time) error {
+	e.w.mu.Lock()
+	defer e.w.mu.Unlock()
+	if e.closed {
+		return e.opError("set", net.ErrClosed)
+	}
+	e.wlimit.set(t)
+	signal(e.wwake)
+	return nil
+}
+
+// signal wakes one waiter, or the next that comes.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// deadline is a time after which calls fail. It is guarded by w.mu.
+type deadline struct {
+	timer   *time.Timer
+	expired chan struct{} // nil without a deadline, closed when it has passed
+}
+
+func (d *deadline) set(t time.Time) {
+	d.stop()
+	if t.IsZero() {
+		d.expired = nil
+		return
+	}
+	expired := make(chan struct{})
+	d.expired = expired
+	if left := time.Until(t); left > 0 {
+		d.timer = time.AfterFunc(left, func() { close(expired) })
+		return
+	}
+	close(expired)
+}
+
+func (d *deadline) stop() {
+	if d.timer != nil {
+		d.timer.Stop()
+		d.timer = nil
+	}
+}
+
+func (d *deadline) passed() bool {
+	select {
+	case <-d.expired:
+		return d.expired != nil
+	default:
+		return false
+	}
+}
+
+// contextError is what package net makes of an ended context.
+func contextError(ctx context.Context) error {
+	if ctx.Err() == context.DeadlineExceeded {
+		return timeoutError{}
+	}
+	return ctx.Err()
+}
+
+type timeoutError struct{}
+
+func (timeoutError) Error() string   { return "i/o timeout" }
+func (timeoutError) Timeout() bool   { return true }
+func (timeoutError) Temporary() bool { return true }
+func (timeoutError) Is(err error) bool {
+	return err == context.DeadlineExceeded || err == os.ErrDeadlineExceeded
+}

@@ -1,0 +1,58 @@
+package sim
+
+import (
+	"fmt"
+	"os"
+	"runtime/pprof"
+	"sync/atomic"
+	"time"
+)
+
+// watchdog lives outside the bubble, in real time. A goroutine that parks while
+// it holds a mutex stops virtual time for ever, and the runtime does not report
+// that; the watchdog does.
+type watchdog struct {
+	progress atomic.Uint64
+	done     chan struct{}
+}
+
+const (
+	defaultWatchdog = 30 * time.Second
+	statusBroken    = 4 // exit status of a run that broke
+)
+
+// startWatchdog must be called outside any bubble.
+func startWatchdog(limit time.Duration) *watchdog {
+	d := &watchdog{done: make(chan struct{})}
+	if limit == 0 {
+		limit = defaultWatchdog
+	}
+	if limit > 0 {
+		go d.watch(limit)
+	}
+	return d
+}
+
+func (d *watchdog) watch(limit time.Duration) {
+	tick := time.NewTicker(limit)
+	defer tick.Stop()
+	last := d.progress.Load()
+	for {
+		select {
+		case <-d.done:
+			return
+		case <-tick.C:
+		}
+		now := d.progress.Load()
+		if now == last {
+			fmt.Fprintf(os.Stderr, "sim: virtual time has stood still for %s of real time; all goroutines:\n\n", limit)
+			if err := pprof.Lookup("goroutine").WriteTo(os.Stderr, 2); err != nil {
+				fmt.Fprintln(os.Stderr, "sim: dump goroutines:", err)
+			}
+			os.Exit(statusBroken)
+		}
+		last = now
+	}
+}
+
+func (d *watchdog) stop() { close(d.done) }
