@@ -113,8 +113,6 @@ func (i *inode) crash(w *World, who string, n uint64) {
 	i.durable = slices.Clone(after)
 }
 
-func clean(name string) string { return slashpath.Clean("/" + name) }
-
 func pathError(op, name string, err error) error {
 	return &fs.PathError{Op: op, Path: name, Err: err}
 }
@@ -133,15 +131,33 @@ func (f *fileSystem) change(r rename) {
 	f.pending = append(f.pending, r)
 }
 
-// parent checks that the directory of a name exists.
-func (f *fileSystem) parent(name string) error {
-	switch dir := f.names[slashpath.Dir(name)]; {
-	case dir == nil:
-		return syscall.ENOENT
-	case !dir.dir:
-		return syscall.ENOTDIR
+// find gives the clean form of a name and what has it, nil if nothing. It is an
+// error if the name is not absolute, or lies below a file.
+func (f *fileSystem) find(name string) (string, *inode, error) {
+	if !strings.HasPrefix(name, "/") {
+		return name, nil, fs.ErrInvalid
 	}
-	return nil
+	name = slashpath.Clean(name)
+	if node := f.names[name]; node != nil {
+		return name, node, nil
+	}
+	for dir := slashpath.Dir(name); ; dir = slashpath.Dir(dir) {
+		if node := f.names[dir]; node != nil {
+			if !node.dir {
+				return name, nil, syscall.ENOTDIR
+			}
+			return name, nil, nil
+		}
+	}
+}
+
+// existing is find for a name that must be there.
+func (f *fileSystem) existing(name string) (string, *inode, error) {
+	name, node, err := f.find(name)
+	if err == nil && node == nil {
+		err = syscall.ENOENT
+	}
+	return name, node, err
 }
 
 // Create makes an empty file, or empties one that exists.
@@ -150,17 +166,17 @@ func (d *Disk) Create(name string) (*File, error) {
 		return nil, err
 	}
 	defer d.fs.mu.Unlock()
-	name = clean(name)
-	node := d.fs.names[name]
+	name, node, err := d.fs.find(name)
 	switch {
+	case err != nil:
+		return nil, pathError("create", name, err)
 	case node != nil && node.dir:
 		return nil, pathError("create", name, syscall.EISDIR)
 	case node != nil:
 		node.data = nil
+	case d.fs.names[slashpath.Dir(name)] == nil:
+		return nil, pathError("create", name, syscall.ENOENT)
 	default:
-		if err := d.fs.parent(name); err != nil {
-			return nil, pathError("create", name, err)
-		}
 		node = &inode{}
 		d.fs.change(rename{to: name, node: node})
 	}
@@ -173,15 +189,14 @@ func (d *Disk) Open(name string) (*File, error) {
 		return nil, err
 	}
 	defer d.fs.mu.Unlock()
-	name = clean(name)
-	switch node := d.fs.names[name]; {
-	case node == nil:
-		return nil, pathError("open", name, syscall.ENOENT)
+	name, node, err := d.fs.existing(name)
+	switch {
+	case err != nil:
+		return nil, pathError("open", name, err)
 	case node.dir:
 		return nil, pathError("open", name, syscall.EISDIR)
-	default:
-		return &File{disk: d, name: name, node: node}, nil
 	}
+	return &File{disk: d, name: name, node: node}, nil
 }
 
 // Rename moves a file, replacing a file that had the new name.
@@ -190,20 +205,22 @@ func (d *Disk) Rename(oldName, newName string) error {
 		return err
 	}
 	defer d.fs.mu.Unlock()
-	oldName, newName = clean(oldName), clean(newName)
-	node, target := d.fs.names[oldName], d.fs.names[newName]
+	oldName, node, err := d.fs.existing(oldName)
+	if err != nil {
+		return pathError("rename", oldName, err)
+	}
+	newName, target, err := d.fs.find(newName)
 	switch {
-	case node == nil:
-		return pathError("rename", oldName, syscall.ENOENT)
+	case err != nil:
+		return pathError("rename", newName, err)
 	case node.dir:
 		return pathError("rename", oldName, syscall.EISDIR)
 	case target != nil && target.dir:
 		return pathError("rename", newName, syscall.EISDIR)
+	case d.fs.names[slashpath.Dir(newName)] == nil:
+		return pathError("rename", newName, syscall.ENOENT)
 	case oldName == newName:
 		return nil
-	}
-	if err := d.fs.parent(newName); err != nil {
-		return pathError("rename", newName, err)
 	}
 	d.fs.change(rename{from: oldName, to: newName, node: node})
 	return nil
@@ -215,11 +232,10 @@ func (d *Disk) Remove(name string) error {
 		return err
 	}
 	defer d.fs.mu.Unlock()
-	name = clean(name)
-	node := d.fs.names[name]
+	name, node, err := d.fs.existing(name)
 	switch {
-	case node == nil:
-		return pathError("remove", name, syscall.ENOENT)
+	case err != nil:
+		return pathError("remove", name, err)
 	case node.dir && (name == "/" || len(d.fs.list(name)) > 0):
 		return pathError("remove", name, syscall.ENOTEMPTY)
 	}
@@ -245,14 +261,19 @@ func (d *Disk) List(dir string) ([]string, error) {
 		return nil, err
 	}
 	defer d.fs.mu.Unlock()
-	dir = clean(dir)
-	switch node := d.fs.names[dir]; {
-	case node == nil:
-		return nil, pathError("list", dir, syscall.ENOENT)
-	case !node.dir:
-		return nil, pathError("list", dir, syscall.ENOTDIR)
+	dir, err := d.fs.directory(dir)
+	if err != nil {
+		return nil, pathError("list", dir, err)
 	}
 	return d.fs.list(dir), nil
+}
+
+func (f *fileSystem) directory(name string) (string, error) {
+	name, node, err := f.existing(name)
+	if err == nil && !node.dir {
+		err = syscall.ENOTDIR
+	}
+	return name, err
 }
 
 // Stat gives the size of a file, or -1 for a directory.
@@ -261,14 +282,14 @@ func (d *Disk) Stat(name string) (int64, error) {
 		return 0, err
 	}
 	defer d.fs.mu.Unlock()
-	switch node := d.fs.names[clean(name)]; {
-	case node == nil:
-		return 0, pathError("stat", name, syscall.ENOENT)
+	name, node, err := d.fs.existing(name)
+	switch {
+	case err != nil:
+		return 0, pathError("stat", name, err)
 	case node.dir:
 		return -1, nil
-	default:
-		return int64(len(node.data)), nil
 	}
+	return int64(len(node.data)), nil
 }
 
 // MkdirAll makes a directory and its parents.
@@ -277,17 +298,19 @@ func (d *Disk) MkdirAll(dir string) error {
 		return err
 	}
 	defer d.fs.mu.Unlock()
-	dir = clean(dir)
+	dir, node, err := d.fs.find(dir)
+	switch {
+	case err != nil:
+		return pathError("mkdir", dir, err)
+	case node != nil && !node.dir:
+		return pathError("mkdir", dir, syscall.ENOTDIR)
+	}
 	for at := 1; at <= len(dir); at++ {
 		if at < len(dir) && dir[at] != '/' {
 			continue
 		}
-		name := dir[:at]
-		switch node := d.fs.names[name]; {
-		case node == nil:
+		if name := dir[:at]; d.fs.names[name] == nil {
 			d.fs.change(rename{to: name, node: &inode{dir: true}})
-		case !node.dir:
-			return pathError("mkdir", name, syscall.ENOTDIR)
 		}
 	}
 	return nil
@@ -300,8 +323,8 @@ func (d *Disk) SyncDir(dir string) error {
 		return err
 	}
 	defer d.fs.mu.Unlock()
-	if node := d.fs.names[clean(dir)]; node == nil || !node.dir {
-		return pathError("sync", dir, syscall.ENOENT)
+	if dir, err := d.fs.directory(dir); err != nil {
+		return pathError("sync", dir, err)
 	}
 	for _, r := range d.fs.pending {
 		r.apply(d.fs.durable)
@@ -313,7 +336,7 @@ func (d *Disk) SyncDir(dir string) error {
 // WriteFile puts a durable file in place, with its directories, for setting up a
 // machine.
 func (d *Disk) WriteFile(name string, data []byte) error {
-	if err := d.MkdirAll(slashpath.Dir(clean(name))); err != nil {
+	if err := d.MkdirAll(slashpath.Dir(name)); err != nil {
 		return err
 	}
 	f, err := d.Create(name)
@@ -326,7 +349,7 @@ func (d *Disk) WriteFile(name string, data []byte) error {
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	return d.SyncDir(slashpath.Dir(clean(name)))
+	return d.SyncDir(slashpath.Dir(name))
 }
 
 // File is an open file. It is safe for concurrent use.

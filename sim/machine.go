@@ -269,3 +269,15 @@ func (m *Machine) freePort(network string) uint16 {
 		}
 	}
 }
+
+// Console is the process that stands for the machine itself, from one boot to
+// the next loss of power.
+func (m *Machine) Console() *Process { return m.consoleProcess() }
+
+// Held counts what waits, in both directions, for the end of a pause.
+func (m *Machine) Held() int {
+	m.w.mu.Lock()
+	defer m.w.mu.Unlock()
+	r := &m.heldRecords
+	return len(m.heldEvents) + len(r.events) + len(r.binds) + len(r.accepts) + len(r.dials) + len(r.packets) + len(r.dirty)
+}

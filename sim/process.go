@@ -249,3 +249,10 @@ func (p *Process) Lookup(ctx context.Context, kind, name string) ([]string, erro
 	}
 	return p.stub.Lookup(ctx, kind, name)
 }
+
+// Alive tells whether the process has not ended.
+func (p *Process) Alive() bool {
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	return !p.dead
+}

@@ -74,14 +74,20 @@ func Run(o Options, f func(w *World) error) (Result, error) {
 func inBubble(o Options, dog *watchdog, f func(w *World) error) (Result, error) {
 	w := newWorld(o, dog)
 	err := f(w)
+	result, traceErr := w.finish()
+	return result, errors.Join(err, traceErr)
+}
+
+// finish seals the trace, ends the world, and says what the run was. The error
+// is that of writing the trace.
+func (w *World) finish() (Result, error) {
 	simulated := w.Elapsed()
 	time.Sleep(1) // all that happened up to now is committed before time moves
 	w.mu.Lock()
-	sum, traceErr := w.trace.seal()
+	sum, err := w.trace.seal()
 	stats := w.stats
 	w.mu.Unlock()
-	leaks := w.end()
-	return Result{Trace: sum, Simulated: simulated, Stats: stats, Leaks: leaks}, errors.Join(err, traceErr)
+	return Result{Trace: sum, Simulated: simulated, Stats: stats, Leaks: w.end()}, err
 }
 
 // end powers everything off, waits for the goroutines to leave, and returns the

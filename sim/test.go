@@ -48,19 +48,22 @@ func TestWith(t *testing.T, o Options, f func(t *testing.T, w *World)) {
 	dog := startWatchdog(o.Watchdog)
 	defer dog.stop()
 	synctest.Test(t, func(t *testing.T) {
-		result, err := inBubble(o, dog, func(w *World) error {
-			f(t, w)
-			return nil
+		w := newWorld(o, dog)
+		// Registered first, so that it runs after what f registers, and also when
+		// f fails.
+		t.Cleanup(func() {
+			result, err := w.finish()
+			if err != nil {
+				t.Error(err)
+			}
+			if len(result.Leaks) > 0 {
+				// The bubble cannot end with these alive, so the process must.
+				fmt.Fprintf(os.Stderr, "--- FAIL: %s: %d goroutines survived their machines:\n\n%s\n",
+					t.Name(), len(result.Leaks), strings.Join(result.Leaks, "\n\n"))
+				os.Exit(1)
+			}
 		})
-		if err != nil {
-			t.Error(err)
-		}
-		if len(result.Leaks) > 0 {
-			// The bubble cannot end with these alive, so the process must.
-			fmt.Fprintf(os.Stderr, "--- FAIL: %s: %d goroutines survived their machines:\n\n%s\n",
-				t.Name(), len(result.Leaks), strings.Join(result.Leaks, "\n\n"))
-			os.Exit(1)
-		}
+		f(t, w)
 	})
 }
 

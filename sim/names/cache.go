@@ -45,7 +45,7 @@ func (r *Resolver) cached(name string, qtype uint16, stale bool) (entry, bool) {
 		if !ok || !stale && !now.Before(e.fresh) {
 			continue
 		}
-		if t == dns.TypeCNAME && len(e.records) == 0 {
+		if t == dns.TypeCNAME && t != qtype && len(e.records) == 0 {
 			continue // that there is no alias says nothing about other types
 		}
 		if !now.Before(e.fresh) {
@@ -76,8 +76,10 @@ func (r *Resolver) remember(name string, qtype uint16, rep *reply) []entry {
 			e.fresh = now.Add(min(max(min(ttl, r.opts.MaxNegativeTTL), r.opts.MinTTL), r.opts.MaxTTL))
 		}
 		if rep.rcode == dns.RcodeNameError {
-			qtype = anyType
+			// What there was before is gone, also as a stale answer.
+			r.answers.remove(question(name, qtype))
 			r.answers.remove(question(name, dns.TypeCNAME))
+			qtype = anyType
 		}
 		keep(question(name, qtype), e)
 		return []entry{e}
@@ -86,6 +88,9 @@ func (r *Resolver) remember(name string, qtype uint16, rep *reply) []entry {
 	for _, s := range rep.sets {
 		e := entry{set: s, fresh: now.Add(r.opts.keep(lowestTTL(s.records)))}
 		r.answers.remove(question(s.name, anyType)) // it exists after all
+		if s.rtype == dns.TypeCNAME {
+			r.answers.remove(question(s.name, qtype)) // an alias stands alone
+		}
 		keep(question(s.name, s.rtype), e)
 		links = append(links, e)
 	}
@@ -109,8 +114,7 @@ func (r *Resolver) closest(name, below string) *delegation {
 	return &delegation{zone: "."}
 }
 
-// rememberZone keeps a delegation. The zone's own list of servers rarely comes
-// with addresses, so known ones are kept for the names that stay.
+// rememberZone keeps a delegation.
 func (r *Resolver) rememberZone(d *delegation) *delegation {
 	now := r.opts.Now()
 	r.mu.Lock()
@@ -119,6 +123,13 @@ func (r *Resolver) rememberZone(d *delegation) *delegation {
 	return d
 }
 
+// sameServers compares the names of the servers.
+func (d *delegation) sameServers(other *delegation) bool {
+	return slices.EqualFunc(d.servers, other.servers, func(a, b server) bool { return a.name == b.name })
+}
+
+// withGlueOf fills in addresses that an older list had for the same names: the
+// zone's own list rarely comes with any.
 func (d *delegation) withGlueOf(old *delegation) *delegation {
 	merged := &delegation{zone: d.zone, ttl: d.ttl}
 	for _, s := range d.servers {

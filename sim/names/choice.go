@@ -13,8 +13,8 @@ const (
 	recordTTL = 15 * time.Minute
 	// firstHold and longestHold bound how long a server that failed is asked
 	// only when all others have failed too. The hold doubles each time.
-	firstHold   = 15 * time.Second
-	longestHold = 4 * time.Minute
+	firstHold   = time.Minute
+	longestHold = 8 * time.Minute
 )
 
 // record is how one server has behaved for one zone: it can be lame for one and

@@ -166,4 +166,3 @@ func readFrame(r io.Reader) ([]byte, error) {
 	_, err := io.ReadFull(r, wire)
 	return wire, err
 }
-

@@ -141,7 +141,7 @@ func pick(section []dns.RR, zone, owner string, rtype uint16) []dns.RR {
 // cutBelow finds the lowest zone below this one to which the authority section
 // refers for a name. Only going down makes sure that walks end.
 func cutBelow(zone, name string, section []dns.RR) string {
-	cut := ""
+	cut, labels := "", 0
 	for _, rr := range section {
 		h := rr.Header()
 		if h.Rrtype != dns.TypeNS || h.Class != dns.ClassINET {
@@ -149,8 +149,8 @@ func cutBelow(zone, name string, section []dns.RR) string {
 		}
 		owner := dns.CanonicalName(h.Name)
 		below := owner != zone && dns.IsSubDomain(zone, owner) && dns.IsSubDomain(owner, name)
-		if below && dns.CountLabel(owner) > dns.CountLabel(cut) {
-			cut = owner
+		if n := dns.CountLabel(owner); below && n > labels {
+			cut, labels = owner, n
 		}
 	}
 	return cut

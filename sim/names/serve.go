@@ -42,17 +42,15 @@ func (r *Resolver) Serve(ctx context.Context) error {
 	defer streams.Close()
 
 	// The first side that fails ends the other.
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	defer context.AfterFunc(ctx, func() { packets.Close(); streams.Close() })()
 	var sides sync.WaitGroup
-	sides.Go(func() { cancel(r.serveUDP(ctx, packets)) })
-	sides.Go(func() { cancel(r.serveTCP(ctx, streams)) })
+	var udp, tcp error
+	sides.Go(func() { defer cancel(); udp = r.serveUDP(ctx, packets) })
+	sides.Go(func() { defer cancel(); tcp = r.serveTCP(ctx, streams) })
 	sides.Wait()
-	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	return nil
+	return errors.Join(udp, tcp)
 }
 
 func (r *Resolver) serveUDP(ctx context.Context, conn net.PacketConn) error {

@@ -83,7 +83,9 @@ func (w *walk) fetch(name string, qtype uint16, pending []string) ([]entry, erro
 			d, known = w.r.rememberZone(rep.referral), false
 			continue
 		}
-		if rep.own != nil && w.r.opts.ChildCentric && d.zone != "." {
+		// A list that tells nothing new must not prolong the delegation, or a zone
+		// that the one above has given to others would live on for ever.
+		if rep.own != nil && w.r.opts.ChildCentric && d.zone != "." && !rep.own.sameServers(d) {
 			w.r.rememberZone(rep.own.withGlueOf(d))
 		}
 		return w.r.remember(canonical, qtype, rep), nil

@@ -1,0 +1,85 @@
+// Command protoplex runs the platform, and breaks it on a desk.
+//
+// It is the one place that joins roles to a world: to the operating system, or
+// to a simulated one. Start reading at root, which lists all commands.
+//
+// The exit status is 0 if all went well, 1 if an expectation did not hold, 2 for
+// a wrong command line or an invalid scenario, 3 if a run does not replay, and 4
+// if a run broke.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/espra/protoplex/nodes"
+)
+
+// Exit statuses.
+const (
+	statusFailed   = 1
+	statusUsage    = 2
+	statusDiverged = 3
+	statusBroken   = 4
+)
+
+// status is an error that ends the program with a status of its own.
+type status struct {
+	code int
+	err  error // nil if all has been said
+}
+
+func (s status) Error() string {
+	if s.err == nil {
+		return fmt.Sprintf("exit status %d", s.code)
+	}
+	return s.err.Error()
+}
+
+func (s status) Unwrap() error { return s.err }
+
+func main() { os.Exit(run()) }
+
+// run is main with a return value, so that tests can start the program.
+func run() int {
+	if code, child := nodes.ChildMain(roles()); child {
+		return code
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := root().ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	var s status
+	if !errors.As(err, &s) {
+		s = status{statusUsage, err} // cobra's own errors are about the command line
+	}
+	if s.err != nil {
+		fmt.Fprintln(os.Stderr, "protoplex:", s.err)
+	}
+	return s.code
+}
+
+func root() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "protoplex",
+		Short: "A multi-region web platform, and a deterministic simulator that breaks it",
+		Long: `Protoplex is a multi-region web platform and, in the same binary, a simulator that
+plays real and invented outages against it, exactly the same each time.`,
+		Example: `  protoplex sim list
+  protoplex sim run region-failover
+  protoplex sim verify region-failover --seeds 5`,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+	}
+	c.AddCommand(simCommand(), nodeCommand())
+	return c
+}

@@ -1,0 +1,171 @@
+package dns
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/espra/protoplex/fakes/internal/serve"
+	"github.com/espra/protoplex/nodes"
+)
+
+// maxFeed bounds what an authority reads of a feed.
+const maxFeed = 32 << 20
+
+// feed is what a provider tells its name servers: GET /zones.
+type feed struct {
+	Version string     `json:"version"` // a hash of the zones, also the ETag
+	Zones   []feedZone `json:"zones"`   // by origin
+}
+
+type feedZone struct {
+	Origin string `json:"origin"`
+	Serial uint32 `json:"serial"`
+	Text   string `json:"text"`
+}
+
+// Feed is the internal interface between a provider and its name servers. GET
+// /zones gives all zones as text with a version; a request that already names
+// that version as If-None-Match gets 304.
+func (p *Provider) Feed() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /zones", func(w http.ResponseWriter, r *http.Request) {
+		f := feed{Zones: []feedZone{}}
+		hash := sha256.New()
+		for _, z := range p.Zones().All() {
+			text := z.Text()
+			io.WriteString(hash, text)
+			f.Zones = append(f.Zones, feedZone{z.Origin(), z.Serial(), text})
+		}
+		f.Version = hex.EncodeToString(hash.Sum(nil)[:16])
+		tag := `"` + f.Version + `"`
+		w.Header().Set("ETag", tag)
+		if r.Header.Get("If-None-Match") == tag {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		serve.WriteJSON(w, http.StatusOK, f)
+	})
+	return mux
+}
+
+// puller keeps an authority in step with a feed.
+type puller struct {
+	m         nodes.Machine
+	client    *http.Client
+	url       string
+	every     time.Duration
+	delay     time.Duration
+	own       []*Zone // served beside those of the feed
+	authority *Authority
+}
+
+// run polls until ctx ends. What was seen is served after the delay; the very
+// first answer at once, because a server that has just started has no reason to
+// go on serving something older.
+func (p *puller) run(ctx context.Context) error {
+	type seen struct {
+		due   time.Duration
+		zones *Zones
+	}
+	var waiting []seen
+	var version string
+	var next time.Duration
+	failing := false
+	for {
+		if now := p.m.Elapsed(); now >= next {
+			next = now + p.every
+			f, err := p.fetch(ctx, version)
+			switch {
+			case ctx.Err() != nil:
+				return nil
+			case err != nil:
+				if !failing {
+					p.m.Log().Warn("zone feed unavailable", "url", p.url, "error", err.Error())
+				}
+				failing = true
+			default:
+				if failing {
+					p.m.Log().Info("zone feed available", "url", p.url)
+				}
+				failing = false
+			}
+			if err == nil && f != nil {
+				zones, err := p.parse(f)
+				if err != nil {
+					p.m.Log().Error("zone feed refused", "url", p.url, "error", err.Error())
+				} else {
+					due := p.m.Elapsed()
+					if version != "" {
+						due += p.delay
+					}
+					waiting = append(waiting, seen{due, zones})
+				}
+				version = f.Version
+			}
+		}
+		now := p.m.Elapsed()
+		for len(waiting) > 0 && waiting[0].due <= now {
+			p.authority.Set(waiting[0].zones)
+			waiting = waiting[1:]
+		}
+		wake := next
+		if len(waiting) > 0 {
+			wake = min(wake, waiting[0].due)
+		}
+		if err := nodes.Sleep(ctx, p.m, "pull "+p.url, max(wake-now, 0)); err != nil {
+			return nil
+		}
+	}
+}
+
+// fetch gives the feed, or nil when it is still of the given version.
+func (p *puller) fetch(ctx context.Context, version string) (*feed, error) {
+	ctx, cancel := nodes.Timeout(ctx, p.m, "fetch "+p.url, p.every)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url, nil)
+	if err != nil {
+		return nil, fmt.Errorf("fetch feed: %w", err)
+	}
+	if version != "" {
+		req.Header.Set("If-None-Match", `"`+version+`"`)
+	}
+	resp, err := p.client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("fetch feed: %w", err)
+	}
+	defer resp.Body.Close()
+	switch resp.StatusCode {
+	case http.StatusNotModified:
+		return nil, nil
+	case http.StatusOK:
+	default:
+		return nil, fmt.Errorf("fetch feed: %s", resp.Status)
+	}
+	f := new(feed)
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxFeed)).Decode(f); err != nil {
+		return nil, fmt.Errorf("decode feed: %w", err)
+	}
+	if f.Version == "" {
+		return nil, errors.New("decode feed: no version")
+	}
+	return f, nil
+}
+
+func (p *puller) parse(f *feed) (*Zones, error) {
+	zones := append([]*Zone(nil), p.own...)
+	for _, fz := range f.Zones {
+		z, err := ParseZone(fz.Text, fz.Origin)
+		if err != nil {
+			return nil, err
+		}
+		zones = append(zones, z)
+	}
+	return NewZones(zones...), nil
+}

@@ -1,0 +1,402 @@
+package monitor
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/espra/protoplex/monitor/home"
+	"github.com/espra/protoplex/monitor/zone"
+	"github.com/espra/protoplex/nodes"
+)
+
+// maxPlanAge is how old a plan may get before it is dropped: whoever was paused
+// for that long must read again before it changes anything.
+const maxPlanAge = 30 * time.Second
+
+// The actor's pace follows that of the probes.
+func (c *Config) readBack() time.Duration   { return 2 * c.Probe }  // one act waits so long for the name servers
+func (c *Config) lookPause() time.Duration  { return c.Probe / 5 }  // between two looks at them
+func (c *Config) retryPause() time.Duration { return c.Probe }      // between two acts that left something to do
+func (c *Config) reconcile() time.Duration  { return 30 * c.Probe } // between two looks at zones that were right
+
+// actor is what the acting goroutine remembers.
+type actor struct {
+	due      string        // fingerprint of the homes that are to be
+	since    time.Duration // when they became so
+	next     time.Duration // not before
+	looked   time.Duration // when all was last found to be right
+	planned  string        // last plan logged
+	refused  map[string]string
+	changed  map[string]bool // hosts whose records this vantage changed to get there
+	shown    map[string]bool // providers whose servers show it
+	attempts uint64          // counts DNS questions
+}
+
+// fingerprint is equal for equal homes.
+func fingerprint(homes map[string]home.Home) string {
+	var b strings.Builder
+	for _, host := range slices.Sorted(maps.Keys(homes)) {
+		fmt.Fprintf(&b, "%s %s;", host, homes[host])
+	}
+	return b.String()
+}
+
+// view is what one provider holds.
+type view struct {
+	provider
+	records []zone.Record
+	err     error // of the API; records are then those that its servers show
+}
+
+// act makes the zones say where the hosts should live. It may be stopped and
+// repeated at any point: all it knows it reads, and a half-made move is
+// completed by whoever comes next.
+func (v *vantage) act(ctx context.Context) {
+	if len(v.zones) == 0 || len(v.hosts) == 0 {
+		return
+	}
+	a, now := &v.actor, v.m.Elapsed()
+	v.mu.Lock()
+	want := home.Want(v.hosts, v.homes, v.regions(now), v.cfg.HoldDown)
+	settled := v.settled
+	known := len(v.homes) > 0
+	v.mu.Unlock()
+
+	due := fingerprint(want)
+	if known && due == settled && now-a.looked < v.cfg.reconcile() {
+		return
+	}
+	if known && due == settled && v.ahead() > 0 {
+		return // looking after a quiet zone is the first vantage's work
+	}
+	if a.due != due || a.shown == nil {
+		a.due, a.since, a.next = due, now, now
+	}
+	if now < a.next || !v.turn(a.since) {
+		return
+	}
+	v.bring(ctx)
+	a.next = v.m.Elapsed() + v.cfg.retryPause()
+}
+
+// bring reads, plans, changes and reads back, once.
+func (v *vantage) bring(ctx context.Context) {
+	a := &v.actor
+	readAt := v.m.Elapsed()
+	views := v.read(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	var zones [][]zone.Record
+	for _, s := range views {
+		zones = append(zones, s.records)
+	}
+	v.mu.Lock()
+	regions := v.regions(readAt)
+	current := home.Current(v.hosts, v.homes, zones...)
+	want := home.Want(v.hosts, current, regions, v.cfg.HoldDown)
+	v.mu.Unlock()
+
+	goal := fingerprint(want)
+	if a.planned != goal {
+		a.planned, a.changed, a.shown, a.refused = goal, map[string]bool{}, map[string]bool{}, map[string]string{}
+	}
+	if len(want) == 0 {
+		return // nothing is known yet
+	}
+	plans := map[string][]home.Change{}
+	for _, s := range views {
+		if s.err != nil {
+			v.once(s.name, s.err, "provider not readable")
+			continue
+		}
+		changes, err := home.Plan(v.hosts, want, regions, s.records, v.cfg.Guard)
+		v.once(s.name, err, "plan refused")
+		if len(changes) > 0 {
+			plans[s.name] = changes
+			a.shown[s.name] = false
+		}
+	}
+	v.remember(current)
+	if len(plans) > 0 {
+		v.logPlan(want, plans, views)
+	}
+	mades := make([]int, len(views))
+	shown := make([]bool, len(views))
+	places := make([]int, len(views))
+	for i := range places {
+		places[i] = i
+	}
+	nodes.FanOut(ctx, v.m, "providers", places, func(ctx context.Context, i int) {
+		s := views[i]
+		made, err := v.apply(ctx, s, plans[s.name], readAt)
+		mades[i] = made
+		if made > 0 {
+			// The decision is in the world now, and so is its epoch.
+			v.remember(home.Current(v.hosts, current, asRecords(plans[s.name][:made])))
+		}
+		if err != nil {
+			v.log.Warn("provider half changed", "provider", s.name, "incident", v.incidentOf(want), "made", made, "of", len(plans[s.name]), "error", err)
+			return
+		}
+		if made > 0 {
+			v.log.Info("provider changed", "provider", s.name, "incident", v.incidentOf(want), "changes", made)
+		}
+		// Only what was just changed is worth waiting for.
+		shown[i] = v.await(ctx, s, want, made > 0)
+	})
+	for i, s := range views {
+		for _, c := range plans[s.name][:mades[i]] {
+			a.changed[c.Host] = true
+		}
+	}
+	all := true
+	for i, s := range views {
+		if shown[i] && !a.shown[s.name] {
+			a.shown[s.name] = true
+			if len(a.changed) > 0 {
+				v.log.Info("provider read back", "provider", s.name, "authorities", len(s.authorities), "incident", v.incidentOf(want))
+			}
+		}
+		all = all && shown[i]
+	}
+	if all {
+		v.settle(want)
+	}
+}
+
+// settle records that all name servers show these homes.
+func (v *vantage) settle(want map[string]home.Home) {
+	v.remember(want)
+	now, goal := v.m.Elapsed(), fingerprint(want)
+	v.mu.Lock()
+	news := v.settled != goal
+	complete := len(want) == len(v.hosts)
+	if news {
+		v.settled, v.settledAt = goal, now
+	}
+	v.mu.Unlock()
+	v.actor.looked = now
+	if !news {
+		return
+	}
+	// What others moved is confirmed; what this vantage moved is set.
+	message, moved := "home confirmed", want
+	if len(v.actor.changed) > 0 {
+		message, moved = "home set", map[string]home.Home{}
+		for host := range v.actor.changed {
+			moved[host] = want[host]
+		}
+	}
+	for _, g := range groups(moved) {
+		v.log.Info(message, "hosts", g.hosts, "region", g.Region, "epoch", g.Epoch, "incident", v.incidentOf(moved), "complete", complete)
+	}
+}
+
+// remember keeps the homes if they are news. Epochs never go back.
+func (v *vantage) remember(homes map[string]home.Home) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for host, h := range homes {
+		if was := v.homes[host]; h.Epoch > was.Epoch || h.Epoch == was.Epoch && h.Region != was.Region {
+			v.homes[host] = h
+			v.changed()
+		}
+	}
+}
+
+// once logs a refusal when it is new, as it will come again with every retry.
+func (v *vantage) once(provider string, err error, message string) {
+	text := ""
+	if err != nil {
+		text = message + ": " + err.Error()
+	}
+	if v.actor.refused[provider] == text {
+		return
+	}
+	v.actor.refused[provider] = text
+	if err != nil {
+		v.log.Warn(message, "provider", provider, "error", err)
+	}
+}
+
+// read asks every provider for its records and, where the API fails, the name
+// servers for the homes, which is enough to know how far epochs have come.
+func (v *vantage) read(ctx context.Context) []view {
+	views := make([]view, len(v.zones))
+	places := make([]int, len(v.zones))
+	for i := range places {
+		places[i] = i
+	}
+	v.actor.attempts++
+	n := v.actor.attempts
+	nodes.FanOut(ctx, v.m, "read zones", places, func(ctx context.Context, i int) {
+		p := v.zones[i]
+		views[i] = view{provider: p}
+		views[i].records, views[i].err = func() ([]zone.Record, error) {
+			ctx, cancel := nodes.Timeout(ctx, v.m, "read "+p.name, apiLimit)
+			defer cancel()
+			return p.zone.Records(ctx)
+		}()
+		if views[i].err == nil {
+			return
+		}
+		views[i].records = nil
+		for _, h := range v.hosts {
+			for _, server := range p.authorities {
+				texts, err := zone.Serves(ctx, v.m, server, h.Mark(), "TXT", v.cfg.Limit, n)
+				if err != nil {
+					continue
+				}
+				for _, text := range texts {
+					views[i].records = append(views[i].records, zone.Record{Name: h.Mark(), Type: "TXT", Value: text})
+				}
+				break
+			}
+		}
+	})
+	return views
+}
+
+// apply makes the changes in order and stops at the first that fails.
+func (v *vantage) apply(ctx context.Context, s view, changes []home.Change, readAt time.Duration) (made int, err error) {
+	for i, c := range changes {
+		if v.m.Elapsed()-readAt > maxPlanAge {
+			return i, errors.New("plan too old, reading again")
+		}
+		err := func() error {
+			ctx, cancel := nodes.Timeout(ctx, v.m, "change "+s.name, apiLimit)
+			defer cancel()
+			switch c.Op {
+			case home.Create:
+				return s.zone.Create(ctx, c.Record)
+			case home.Update:
+				return s.zone.Update(ctx, c.Record)
+			}
+			if err := s.zone.Delete(ctx, c.Record.ID); !errors.Is(err, zone.ErrNotFound) {
+				return err
+			}
+			return nil
+		}()
+		if err != nil {
+			return i, fmt.Errorf("%s %s %s: %w", c.Op, c.Record.Type, c.Record.Name, err)
+		}
+	}
+	return len(changes), nil
+}
+
+// await asks the provider's name servers whether all show the homes: once, or,
+// if patient, for a while.
+func (v *vantage) await(ctx context.Context, s view, want map[string]home.Home, patient bool) bool {
+	start := v.m.Elapsed()
+	for n := v.actor.attempts << 16; ; n++ {
+		if v.shows(ctx, s, want, n) {
+			return true
+		}
+		if !patient || v.m.Elapsed()-start >= v.cfg.readBack() || nodes.Sleep(ctx, v.m, "read back "+s.name, v.cfg.lookPause()) != nil {
+			return false
+		}
+	}
+}
+
+// shows says whether every name server of the provider shows the homes.
+func (v *vantage) shows(ctx context.Context, s view, want map[string]home.Home, n uint64) bool {
+	var missing atomic.Bool
+	nodes.FanOut(ctx, v.m, "read back "+s.name, s.authorities, func(ctx context.Context, server string) {
+		for _, h := range v.hosts {
+			wanted, ok := want[h.Name]
+			if !ok {
+				continue
+			}
+			marks, err := zone.Serves(ctx, v.m, server, h.Mark(), "TXT", v.cfg.Limit, n)
+			marks = slices.DeleteFunc(marks, func(text string) bool {
+				_, err := home.Parse(text)
+				return err != nil // somebody else's text
+			})
+			if err != nil || !slices.Equal(marks, []string{wanted.String()}) {
+				missing.Store(true)
+				return
+			}
+			names, err := zone.Serves(ctx, v.m, server, h.Name, "CNAME", v.cfg.Limit, n)
+			if err != nil || !slices.Equal(names, []string{h.Balancers[wanted.Region]}) {
+				missing.Store(true)
+				return
+			}
+		}
+	})
+	return !missing.Load() && ctx.Err() == nil
+}
+
+// asRecords gives the homes that changes have written, as Current reads them.
+func asRecords(changes []home.Change) []zone.Record {
+	var records []zone.Record
+	for _, c := range changes {
+		if c.Op != home.Delete {
+			records = append(records, c.Record)
+		}
+	}
+	return records
+}
+
+// group is hosts with one home.
+type group struct {
+	home.Home
+	hosts string
+}
+
+func groups(homes map[string]home.Home) []group {
+	byHome := map[home.Home][]string{}
+	for _, host := range slices.Sorted(maps.Keys(homes)) {
+		byHome[homes[host]] = append(byHome[homes[host]], host)
+	}
+	var list []group
+	for h, hosts := range byHome {
+		list = append(list, group{h, strings.Join(hosts, ", ")})
+	}
+	slices.SortFunc(list, func(a, b group) int { return cmp.Compare(a.hosts, b.hosts) })
+	return list
+}
+
+// logPlan tells what is about to change: which hosts go where, and the largest
+// part of a zone that this touches.
+func (v *vantage) logPlan(want map[string]home.Home, plans map[string][]home.Change, views []view) {
+	moving := map[string]home.Home{}
+	changes, records := 0, 0
+	for _, s := range views {
+		for _, c := range plans[s.name] {
+			moving[c.Host] = want[c.Host]
+		}
+		if n := len(plans[s.name]); n > changes {
+			changes, records = n, len(s.records)
+		}
+	}
+	for _, g := range groups(moving) {
+		v.log.Info("plan", "incident", v.incidentOf(moving), "hosts", g.hosts, "region", g.Region, "epoch", strconv.FormatUint(g.Epoch, 10),
+			"changes", changes, "records", records)
+	}
+}
+
+// incidentOf names the region's incident that a move belongs to, if any.
+func (v *vantage) incidentOf(want map[string]home.Home) string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, h := range v.hosts {
+		if _, ok := want[h.Name]; !ok {
+			continue
+		}
+		for _, region := range h.Regions {
+			if i := v.incidents[region]; i != nil && !i.Over {
+				return i.ID
+			}
+		}
+	}
+	return ""
+}

@@ -1,0 +1,354 @@
+package monitor
+
+import (
+	"cmp"
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/miekg/dns"
+
+	"github.com/espra/protoplex/monitor/decide"
+	"github.com/espra/protoplex/monitor/home"
+)
+
+// Config is one vantage's configuration file. All vantages of a platform must
+// agree on everything but name, rank, listen, files and peers. The file
+// testdata/monitor.yaml shows every key.
+type Config struct {
+	Name   string `yaml:"name"`            // of this vantage, unique
+	Rank   int    `yaml:"rank"`            // unique; the lowest acts first
+	Listen string `yaml:"listen"`          // host:port for observations and status
+	Cert   string `yaml:"cert,omitempty"`  // PEM file with certificate and key; without it plain HTTP
+	Key    string `yaml:"key"`             // PEM file with the Ed25519 key that signs observations (PKCS #8)
+	Roots  string `yaml:"roots,omitempty"` // PEM file of trusted roots; without it the system's
+	State  string `yaml:"state"`           // file that keeps incidents and pages across restarts
+	Peers  []Peer `yaml:"peers"`
+	Status string `yaml:"status,omitempty"` // link put into messages, before the incident's id
+
+	Controls []Control `yaml:"controls"` // sites of others: who cannot reach half of them abstains
+	Targets  []Target  `yaml:"targets"`
+
+	Probe      time.Duration `yaml:"probe"`       // one round
+	Limit      time.Duration `yaml:"limit"`       // of each phase of a probe
+	OpenAfter  int           `yaml:"open-after"`  // failed rounds
+	CloseAfter int           `yaml:"close-after"` // good rounds
+	HoldDown   time.Duration `yaml:"hold-down"`
+	BlindAfter time.Duration `yaml:"blind-after"`
+	ActorDelay time.Duration `yaml:"actor-delay"`
+
+	Homes     []HomeConfig `yaml:"homes"`
+	Providers []Provider   `yaml:"dns"`
+	Guard     int          `yaml:"guard"` // percent of a zone that one plan may change or delete
+	SMS       SMSConfig    `yaml:"sms"`
+	Admins    []Admin      `yaml:"admins"`
+}
+
+// Peer is another vantage.
+type Peer struct {
+	Name      string `yaml:"name"`
+	Rank      int    `yaml:"rank"`
+	URL       string `yaml:"url"`        // of its listener, no path
+	PublicKey string `yaml:"public-key"` // base64 of its 32 bytes
+}
+
+// Control is a site of somebody else that is practically always there.
+type Control struct {
+	Name   string `yaml:"name"`
+	URL    string `yaml:"url"`              // http or https; any answer will do that has the status
+	Status int    `yaml:"status,omitempty"` // 200 when left out
+}
+
+// Target is one thing to watch: an HTTP target has URL, a DNS target Server and
+// Zone.
+type Target struct {
+	Name    string `yaml:"name"`
+	Kind    string `yaml:"kind"`             // http or dns
+	Region  string `yaml:"region,omitempty"` // the target speaks for this region
+	Home    string `yaml:"home,omitempty"`   // host on whose home it depends: folds into that region's incident
+	URL     string `yaml:"url,omitempty"`
+	Connect string `yaml:"connect,omitempty"` // host:port instead of the URL's, such as a load balancer
+	Status  int    `yaml:"status,omitempty"`  // 200 when left out
+	Server  string `yaml:"server,omitempty"`  // host:port of a name server
+	Zone    string `yaml:"zone,omitempty"`    // name to ask for
+	Type    string `yaml:"type,omitempty"`    // SOA when left out
+}
+
+// HomeConfig is a host whose home the monitors keep.
+type HomeConfig struct {
+	Host    string            `yaml:"host"`
+	Regions []string          `yaml:"regions"` // in order of preference
+	LB      map[string]string `yaml:"lb"`      // load balancer by region
+	TTL     time.Duration     `yaml:"ttl"`
+}
+
+// Provider is one provider of the zone.
+type Provider struct {
+	Name        string   `yaml:"name"` // linode or digitalocean
+	URL         string   `yaml:"url"`
+	Token       string   `yaml:"token"` // file
+	Zone        string   `yaml:"zone"`
+	Authorities []string `yaml:"authorities"` // host:port of each of its name servers
+}
+
+// SMSConfig is the SMS provider.
+type SMSConfig struct {
+	URL     string `yaml:"url"`
+	Account string `yaml:"account"`
+	Token   string `yaml:"token"` // file
+	From    string `yaml:"from"`
+}
+
+// Admin is a person to page.
+type Admin struct {
+	Name  string `yaml:"name"`
+	Phone string `yaml:"phone"`
+}
+
+// maxConfig bounds the files that are read at start.
+const maxConfig = 1 << 20
+
+// ParseConfig reads a configuration file strictly: a key that is not known is an
+// error with its line, and all that is wrong is reported at once. The name is
+// for messages.
+func ParseConfig(name string, text []byte) (Config, error) {
+	c := Config{
+		Probe: 10 * time.Second, Limit: 4 * time.Second, OpenAfter: 3, CloseAfter: 3,
+		HoldDown: 10 * time.Minute, BlindAfter: 10 * time.Minute, ActorDelay: 20 * time.Second, Guard: 30,
+	}
+	if err := yaml.UnmarshalWithOptions(text, &c, yaml.Strict()); err != nil {
+		var at yaml.Error
+		if errors.As(err, &at) && at.GetToken() != nil {
+			p := at.GetToken().Position
+			return c, fmt.Errorf("%s:%d:%d: %s", name, p.Line, p.Column, at.GetMessage())
+		}
+		return c, fmt.Errorf("%s: %w", name, err)
+	}
+	if err := c.check(); err != nil {
+		return c, fmt.Errorf("%s: %w", name, err)
+	}
+	return c, nil
+}
+
+// word is what names may look like: they go into short messages.
+var word = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{0,39}$`)
+
+// phone is a number in international form (ITU-T E.164).
+var phone = regexp.MustCompile(`^\+[1-9][0-9]{6,14}$`)
+
+func (c *Config) check() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	needWord := func(what, s string) {
+		if !word.MatchString(s) {
+			bad("%s: %q must be 1 to 40 of a-z, 0-9, dot and dash", what, s)
+		}
+	}
+	needURL := func(what, s string) {
+		if u, err := url.Parse(s); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			bad("%s: %q is no http or https URL", what, s)
+		}
+	}
+	needAddress := func(what, s string) {
+		if _, port, err := net.SplitHostPort(s); err != nil || port == "" {
+			bad("%s: %q is not host:port", what, s)
+		}
+	}
+	needFile := func(what, s string) {
+		if !strings.HasPrefix(s, "/") {
+			bad("%s: %q is not an absolute file name", what, s)
+		}
+	}
+	names := map[string]string{}
+	unique := func(what, s string) {
+		if names[what+" "+s] != "" {
+			bad("%s: %q is given twice", what, s)
+		}
+		names[what+" "+s] = "seen"
+	}
+
+	needWord("name", c.Name)
+	unique("vantage", c.Name)
+	unique("rank", fmt.Sprint(c.Rank))
+	needAddress("listen", c.Listen)
+	needFile("key", c.Key)
+	needFile("state", c.State)
+	for _, p := range c.Peers {
+		needWord("peer", p.Name)
+		unique("vantage", p.Name)
+		unique("rank", fmt.Sprint(p.Rank))
+		needURL("peer "+p.Name, p.URL)
+		if _, err := p.key(); err != nil {
+			bad("peer %s: public-key: %w", p.Name, err)
+		}
+	}
+	if len(c.Controls) == 0 {
+		bad("controls: at least one is needed, to tell a lost target from a lost monitor")
+	}
+	for _, t := range c.Controls {
+		needWord("control", t.Name)
+		unique("control", t.Name)
+		needURL("control "+t.Name, t.URL)
+	}
+	regions, hosts := map[string]bool{}, map[string]bool{}
+	for _, h := range c.Homes {
+		hosts[h.Host] = true
+	}
+	for _, t := range c.Targets {
+		needWord("target", t.Name)
+		unique("subject", t.Name)
+		if t.Region != "" {
+			needWord("target "+t.Name+": region", t.Region)
+			regions[t.Region] = true
+		}
+		if t.Home != "" && !hosts[t.Home] {
+			bad("target %s: home: %q is not among the homes", t.Name, t.Home)
+		}
+		switch t.Kind {
+		case "http":
+			needURL("target "+t.Name, t.URL)
+			if t.Connect != "" {
+				needAddress("target "+t.Name+": connect", t.Connect)
+			}
+		case "dns":
+			needAddress("target "+t.Name+": server", t.Server)
+			if _, ok := dns.IsDomainName(t.Zone); !ok {
+				bad("target %s: zone: %q is no domain name", t.Name, t.Zone)
+			}
+			if _, ok := dns.StringToType[cmp.Or(t.Type, "SOA")]; !ok {
+				bad("target %s: type: %q is no record type", t.Name, t.Type)
+			}
+		default:
+			bad("target %s: kind: %q is neither http nor dns", t.Name, t.Kind)
+		}
+	}
+	for region := range regions {
+		unique("subject", region)
+	}
+	unique("subject", decide.Blind)
+	for what, d := range map[string]time.Duration{
+		"probe": c.Probe, "limit": c.Limit, "hold-down": c.HoldDown, "blind-after": c.BlindAfter, "actor-delay": c.ActorDelay,
+	} {
+		if d <= 0 {
+			bad("%s: must be longer than nothing", what)
+		}
+	}
+	if c.OpenAfter < 1 || c.CloseAfter < 1 {
+		bad("open-after, close-after: must be at least 1")
+	}
+	if c.Guard < 1 || c.Guard > 100 {
+		bad("guard: %d is no percentage", c.Guard)
+	}
+	for _, h := range c.Homes {
+		unique("host", h.Host)
+		if _, ok := dns.IsDomainName(h.Host); !ok || h.Host != strings.ToLower(strings.TrimSuffix(h.Host, ".")) {
+			bad("home: %q is no lower-case domain name without final dot", h.Host)
+		}
+		if h.TTL < time.Second {
+			bad("home %s: ttl: must be at least 1s", h.Host)
+		}
+		if len(h.Regions) == 0 {
+			bad("home %s: regions: at least one is needed", h.Host)
+		}
+		for _, region := range h.Regions {
+			if !regions[region] {
+				bad("home %s: no target speaks for region %q", h.Host, region)
+			}
+			if h.LB[region] == "" {
+				bad("home %s: no lb for region %q", h.Host, region)
+			}
+		}
+	}
+	for _, p := range c.Providers {
+		unique("provider", p.Name)
+		if p.Name != "linode" && p.Name != "digitalocean" {
+			bad("dns: %q is neither linode nor digitalocean", p.Name)
+		}
+		needURL("dns "+p.Name, p.URL)
+		needFile("dns "+p.Name+": token", p.Token)
+		if len(p.Authorities) == 0 {
+			bad("dns %s: authorities: at least one is needed, to read back", p.Name)
+		}
+		for _, a := range p.Authorities {
+			needAddress("dns "+p.Name+": authorities", a)
+		}
+	}
+	for _, a := range c.Admins {
+		needWord("admin", a.Name)
+		unique("admin", a.Name)
+		if !phone.MatchString(a.Phone) {
+			bad("admin %s: %q is no number in international form", a.Name, a.Phone)
+		}
+	}
+	if len(c.Admins) > 0 {
+		needURL("sms", c.SMS.URL)
+		needFile("sms: token", c.SMS.Token)
+	}
+	slices.SortFunc(errs, func(a, b error) int { return cmp.Compare(a.Error(), b.Error()) })
+	return errors.Join(errs...)
+}
+
+func (p Peer) key() (ed25519.PublicKey, error) {
+	key, err := base64.StdEncoding.DecodeString(p.PublicKey)
+	if err != nil || len(key) != ed25519.PublicKeySize {
+		return nil, fmt.Errorf("%q is not base64 of %d bytes", p.PublicKey, ed25519.PublicKeySize)
+	}
+	return key, nil
+}
+
+// params are the thresholds in the decider's words.
+func (c *Config) params() decide.Params {
+	p := decide.Params{
+		Vantages: 1 + len(c.Peers), OpenAfter: c.OpenAfter, CloseAfter: c.CloseAfter,
+		Fresh: 3 * c.Probe, BlindAfter: c.BlindAfter,
+		// Traffic comes home a little after the hold-down, and until then the
+		// incident is not over.
+		Reopen: 2 * c.HoldDown,
+		Settle: time.Duration(c.CloseAfter) * c.Probe,
+	}
+	for _, t := range c.Targets {
+		p.Targets = append(p.Targets, decide.Target{Name: t.Name, Region: t.Region})
+	}
+	return p
+}
+
+// hosts are the homes in the planner's words, sorted.
+func (c *Config) hosts() []home.Host {
+	var hosts []home.Host
+	for _, h := range c.Homes {
+		balancers := map[string]string{}
+		for region, lb := range h.LB {
+			balancers[region] = strings.ToLower(strings.TrimSuffix(lb, "."))
+		}
+		hosts = append(hosts, home.Host{Name: h.Host, Regions: h.Regions, Balancers: balancers, TTL: h.TTL})
+	}
+	slices.SortFunc(hosts, func(a, b home.Host) int { return cmp.Compare(a.Name, b.Name) })
+	return hosts
+}
+
+// parseKey reads an Ed25519 private key in PKCS #8 PEM.
+func parseKey(text []byte) (ed25519.PrivateKey, error) {
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, errors.New("no PEM block")
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("parse PKCS #8: %w", err)
+	}
+	key, ok := parsed.(ed25519.PrivateKey)
+	if !ok {
+		return nil, fmt.Errorf("a %T, not an Ed25519 key", parsed)
+	}
+	return key, nil
+}

@@ -1,0 +1,26 @@
+// Package monitor watches the platform from outside, pages its admins, and
+// moves the names of a region that is lost.
+//
+// Three or more vantages, on machines of different providers, each run this
+// role. Every round a vantage probes its targets and controls and sends what it
+// saw, signed, to the others (package observe). Deciding is a pure function of
+// these observations, the same on every vantage (package decide). Acting is
+// apart from it and may be repeated: the vantage of the lowest rank acts at
+// once, the others only if they do not see it done in time. Two things are
+// done: admins get an SMS (package sms), and the homes of hosts are rewritten
+// in DNS at every provider and read back at its name servers (packages home
+// and zone).
+//
+// It promises: no verdict without a majority of all configured vantages; no
+// name is pointed at a region that is not up by verdict, or left empty; a page
+// is sent once in the good case, and rather twice than never in a bad one; no
+// state but the small file named in the configuration, without which a vantage
+// still recovers, at the price of a page too many.
+//
+// What may fail: peers, providers, name servers and the SMS gateway may all be
+// away or slow for as long as they like; each is tried again, apart from the
+// others, and the log says what is half done.
+//
+// Start reading at Run, then vantage.round, vantage.decide, vantage.page and
+// vantage.act.
+package monitor

@@ -1,0 +1,156 @@
+// Package redirect sends the apex of the platform to its www host.
+//
+// It promises that path and query are kept, and that nobody is ever sent to any
+// host but the configured one, whatever the request says: it cannot be used as
+// an open redirect. Everything a client sends is bounded in size and time. What
+// may fail is only its start: a missing certificate, a port in use. Start at Run
+// and Handler.
+package redirect
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/espra/protoplex/nodes"
+)
+
+var _ nodes.Role = Run
+
+// maxCert bounds the certificate file.
+const maxCert = 1 << 20
+
+// Run is the redirect role. It takes
+//
+//	--http ADDRESS    for plain HTTP (:80), empty for none
+//	--https ADDRESS   for TLS (:443), empty for none
+//	--cert FILE       PEM file with certificate and key, needed for --https
+//	--from HOST       whose requests are redirected (espra.com)
+//	--to HOST         where to (www.espra.com)
+//
+// and returns when ctx ends or on Terminate.
+func Run(ctx context.Context, m nodes.Machine, args []string) error {
+	flags := flag.NewFlagSet("redirect", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	plain := flags.String("http", ":80", "")
+	secure := flags.String("https", ":443", "")
+	cert := flags.String("cert", "", "")
+	from := flags.String("from", "espra.com", "")
+	to := flags.String("to", "www.espra.com", "")
+	if err := flags.Parse(args); err != nil {
+		return fmt.Errorf("redirect: %w", err)
+	}
+	for _, host := range []string{*from, *to} {
+		if _, ok := dns.IsDomainName(host); !ok || strings.ContainsAny(host, "/:@ ") || host == "" {
+			return fmt.Errorf("redirect: %q is no host name", host)
+		}
+	}
+	switch {
+	case *plain == "" && *secure == "":
+		return errors.New("redirect: neither --http nor --https")
+	case *secure != "" && *cert == "":
+		return errors.New("redirect: --https needs --cert")
+	case flags.NArg() > 0:
+		return fmt.Errorf("redirect: unexpected argument %q", flags.Arg(0))
+	case strings.EqualFold(*from, *to):
+		return errors.New("redirect: --from and --to are the same host")
+	}
+
+	var listeners []net.Listener
+	defer func() {
+		for _, l := range listeners {
+			l.Close()
+		}
+	}()
+	open := func(address string, config *tls.Config) error {
+		l, err := m.Listen("tcp", address)
+		if err != nil {
+			return fmt.Errorf("redirect: listen: %w", err)
+		}
+		l = newLimited(l, maxConns)
+		if config != nil {
+			l = tls.NewListener(l, config)
+		}
+		listeners = append(listeners, l)
+		m.Log().Info("redirect listens", "address", l.Addr().String(), "tls", config != nil)
+		return nil
+	}
+	if *plain != "" {
+		if err := open(*plain, nil); err != nil {
+			return err
+		}
+	}
+	if *secure != "" {
+		text, err := nodes.ReadFile(m.Disk(), *cert, maxCert)
+		if err != nil {
+			return fmt.Errorf("redirect: read certificate: %w", err)
+		}
+		pair, err := tls.X509KeyPair(text, text)
+		if err != nil {
+			return fmt.Errorf("redirect: certificate %s: %w", *cert, err)
+		}
+		config := &tls.Config{Certificates: []tls.Certificate{pair}, Time: m.Now, MinVersion: tls.VersionTLS12}
+		if err := open(*secure, config); err != nil {
+			return err
+		}
+	}
+	return serve(ctx, m, listeners, Handler(*from, *to))
+}
+
+func serve(ctx context.Context, m nodes.Machine, listeners []net.Listener, handler http.Handler) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	server := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      10 * time.Second,
+		IdleTimeout:       30 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+		TLSNextProto:      map[string]func(*http.Server, *tls.Conn, http.Handler){},
+		ErrorLog:          slog.NewLogLogger(m.Log().Handler(), slog.LevelDebug),
+	}
+	failed := make(chan error, len(listeners))
+	var wg sync.WaitGroup
+	for _, l := range listeners {
+		wg.Go(func() {
+			defer cancel()
+			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("redirect: serve: %w", err)
+			}
+		})
+	}
+	wg.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case s := <-m.Signals():
+				if s == nodes.Terminate || s == nodes.Interrupt {
+					cancel()
+					return
+				}
+			}
+		}
+	})
+	<-ctx.Done()
+	server.Close()
+	wg.Wait()
+	select {
+	case err := <-failed:
+		return err
+	default:
+		return nil
+	}
+}

@@ -1,0 +1,209 @@
+package monitor
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/espra/protoplex/monitor/decide"
+	"github.com/espra/protoplex/monitor/observe"
+	"github.com/espra/protoplex/monitor/probe"
+	"github.com/espra/protoplex/nodes"
+)
+
+// round is what this vantage saw last.
+type round struct {
+	number   uint64
+	at       time.Time
+	controls bool
+	results  map[string]observe.Result // by target
+}
+
+// round looks at everything once.
+func (v *vantage) round(ctx context.Context) {
+	at := v.m.Now().UTC()
+	v.mu.Lock()
+	last := v.seen
+	v.mu.Unlock()
+
+	results := make([]probe.Result, len(v.probes))
+	places := make([]int, len(v.probes))
+	for i := range places {
+		places[i] = i
+	}
+	nodes.FanOut(ctx, v.m, "probes", places, func(ctx context.Context, i int) {
+		results[i] = v.probes[i].look(ctx, last.number)
+	})
+	if ctx.Err() != nil {
+		return // stopped half-way: what failed did so because of us
+	}
+
+	next := round{number: last.number + 1, at: at, results: map[string]observe.Result{}}
+	controls, reached := 0, 0
+	for i, p := range v.probes {
+		if p.control {
+			controls++
+			if results[i].Err == nil {
+				reached++
+			}
+		}
+	}
+	next.controls = 2*reached >= controls
+	if next.controls != last.controls && last.number > 0 {
+		v.log.Info("controls", "reached", reached, "of", controls, "abstains", !next.controls)
+	}
+	for i, p := range v.probes {
+		if p.control || !next.controls {
+			continue // without controls the round tells nothing
+		}
+		was, ok := last.results[p.name]
+		was.Target = p.name
+		now := was.Then(results[i].Err == nil, at)
+		next.results[p.name] = now
+		if ok && was.OK != now.OK || !ok && !now.OK {
+			v.logProbe(p.name, now.OK, results[i])
+		}
+	}
+	v.mu.Lock()
+	v.seen = next
+	v.mu.Unlock()
+}
+
+func (v *vantage) logProbe(target string, ok bool, r probe.Result) {
+	var took []string
+	for _, p := range r.Phases {
+		took = append(took, fmt.Sprintf("%s %s", p.Name, p.Took.Round(time.Microsecond)))
+	}
+	attrs := []any{"target", target, "ok", ok, "took", strings.Join(took, ", ")}
+	if r.Err != nil {
+		attrs = append(attrs, "phase", r.Failed(), "error", r.Err.Error())
+	}
+	v.log.Info("probe", attrs...)
+}
+
+// publish puts what this vantage knows on its own board and sends it to the
+// peers. The label tells concurrent callers apart.
+func (v *vantage) publish(ctx context.Context, label string) {
+	o := v.observation()
+	if o.At.IsZero() {
+		return // nothing seen yet
+	}
+	if err := v.board.Put(o, v.m.Elapsed()); err != nil {
+		return // a newer one is there already and carries more
+	}
+	body, signature, err := observe.Seal(o, v.key)
+	if err != nil {
+		v.log.Error("seal observation", "error", err)
+		return
+	}
+	nodes.FanOut(ctx, v.m, "publish "+label, v.cfg.Peers, func(ctx context.Context, p Peer) {
+		ctx, cancel := nodes.Timeout(ctx, v.m, "publish "+label+" "+p.Name, v.cfg.Limit)
+		defer cancel()
+		err := v.send(ctx, p, body, signature)
+		v.mu.Lock()
+		was := v.gone[p.Name]
+		v.gone[p.Name] = err != nil
+		v.mu.Unlock()
+		switch {
+		case ctx.Err() != nil && err == nil:
+		case err != nil && !was:
+			v.log.Warn("peer does not take observations", "peer", p.Name, "error", err)
+		case err == nil && was:
+			v.log.Info("peer takes observations again", "peer", p.Name)
+		}
+	})
+}
+
+// signatureHeader carries the signature over the body.
+const signatureHeader = "Observation-Signature"
+
+func (v *vantage) send(ctx context.Context, p Peer, body []byte, signature string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(p.URL, "/")+"/observations", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set(signatureHeader, signature)
+	resp, err := v.http.Do(req)
+	if err != nil {
+		return err
+	}
+	resp.Body.Close()
+	// 409: the peer has a newer one of ours. That is as good.
+	if resp.StatusCode/100 != 2 && resp.StatusCode != http.StatusConflict {
+		return fmt.Errorf("status %d", resp.StatusCode)
+	}
+	return nil
+}
+
+// observation puts together the next message.
+func (v *vantage) observation() observe.Observation {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.sequence++
+	o := observe.Observation{Vantage: v.cfg.Name, Sequence: v.sequence, At: v.seen.at, Controls: v.seen.controls}
+	for _, r := range v.seen.results {
+		o.Results = append(o.Results, r)
+	}
+	slices.SortFunc(o.Results, func(a, b observe.Result) int { return cmp.Compare(a.Target, b.Target) })
+	for name, s := range v.verdicts.Subjects {
+		if s.Open() {
+			o.Claims = append(o.Claims, observe.Claim{Subject: name, Incident: s.Incident.ID, Since: s.Incident.Since})
+		}
+	}
+	slices.SortFunc(o.Claims, func(a, b observe.Claim) int { return cmp.Compare(a.Subject, b.Subject) })
+	for _, i := range v.incidents {
+		o.Done = append(o.Done, i.Done...)
+	}
+	slices.Sort(o.Done)
+	return o
+}
+
+// reports gives the board in the decider's words.
+func (v *vantage) reports(now time.Duration) []decide.Report {
+	var reports []decide.Report
+	for _, e := range v.board.Latest() {
+		r := decide.Report{
+			Vantage: e.Vantage, Rank: v.ranks[e.Vantage], Age: now - e.Arrived, Abstains: !e.Controls,
+			Results: map[string]decide.Result{}, Claims: map[string]decide.Incident{},
+		}
+		for _, result := range e.Results {
+			r.Results[result.Target] = decide.Result{OK: result.OK, Streak: result.Streak, Since: result.Since}
+		}
+		for _, c := range e.Claims {
+			r.Claims[c.Subject] = decide.Incident{ID: c.Incident, Since: c.Since}
+		}
+		reports = append(reports, r)
+	}
+	return reports
+}
+
+// ahead counts the vantages that should act before this one: those of a lower
+// rank that are there. One that does not see its controls comes after all that
+// do.
+func (v *vantage) ahead() int {
+	now := v.m.Elapsed()
+	v.mu.Lock()
+	sees := v.seen.controls
+	v.mu.Unlock()
+	n := 0
+	for _, e := range v.board.Latest() {
+		if e.Vantage == v.cfg.Name || now-e.Arrived > v.params.Fresh {
+			continue
+		}
+		if e.Controls && !sees || e.Controls == sees && v.ranks[e.Vantage] < v.cfg.Rank {
+			n++
+		}
+	}
+	return n
+}
+
+// turn says whether it is this vantage's turn to do what has been due since.
+func (v *vantage) turn(since time.Duration) bool {
+	return v.m.Elapsed()-since >= time.Duration(v.ahead())*v.cfg.ActorDelay
+}

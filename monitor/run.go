@@ -1,0 +1,342 @@
+package monitor
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/espra/protoplex/monitor/decide"
+	"github.com/espra/protoplex/monitor/home"
+	"github.com/espra/protoplex/monitor/observe"
+	"github.com/espra/protoplex/monitor/probe"
+	"github.com/espra/protoplex/monitor/sms"
+	"github.com/espra/protoplex/monitor/zone"
+	"github.com/espra/protoplex/nodes"
+)
+
+var _ nodes.Role = Run
+
+// Run is the monitor role: one vantage. It takes
+//
+//	--config FILE   the configuration, see Config
+//
+// and returns when ctx ends or on Terminate, or at once if the configuration,
+// its files or the listener are not usable.
+func Run(ctx context.Context, m nodes.Machine, args []string) error {
+	flags := flag.NewFlagSet("monitor", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	file := flags.String("config", "", "configuration file")
+	if err := flags.Parse(args); err != nil {
+		return fmt.Errorf("monitor: %w", err)
+	}
+	if *file == "" || flags.NArg() > 0 {
+		return errors.New("monitor: usage: monitor --config FILE")
+	}
+	text, err := nodes.ReadFile(m.Disk(), *file, maxConfig)
+	if err != nil {
+		return fmt.Errorf("monitor: read configuration: %w", err)
+	}
+	cfg, err := ParseConfig(*file, text)
+	if err != nil {
+		return fmt.Errorf("monitor: %w", err)
+	}
+	v, err := newVantage(m, cfg)
+	if err != nil {
+		return fmt.Errorf("monitor: %w", err)
+	}
+	return v.run(ctx)
+}
+
+// vantage is one running monitor.
+type vantage struct {
+	m       nodes.Machine
+	log     *slog.Logger
+	cfg     Config
+	params  decide.Params
+	hosts   []home.Host
+	ranks   map[string]int // of all vantages
+	key     ed25519.PrivateKey
+	keys    map[string]ed25519.PublicKey // of the peers
+	roots   *x509.CertPool
+	tls     *tls.Config // nil for plain HTTP
+	http    *http.Client
+	probes  []looker
+	zones   []provider
+	texter  sms.Texter
+	board   *observe.Board
+	unsaved chan struct{} // holds one token while the state file is behind
+
+	mu        sync.Mutex // guards what follows; nothing waits while holding it
+	sequence  uint64
+	seen      round
+	verdicts  decide.State
+	incidents map[string]*incident
+	homes     map[string]home.Home // last known or decided
+	settled   string               // fingerprint of the homes that every name server shows
+	settledAt time.Duration
+	gone      map[string]bool // peers that did not take the last message
+
+	actor actor // belongs to the acting goroutine
+	pager pager // belongs to the paging goroutine
+}
+
+// looker is a probe with its place in the configuration.
+type looker struct {
+	name    string
+	control bool
+	look    probe.Probe
+}
+
+type provider struct {
+	name        string
+	zone        zone.Zone
+	authorities []string
+}
+
+// apiLimit bounds one request to a provider, a peer or the SMS gateway. It is
+// shorter than the usual delay between actors, so that a slow request is over
+// before the next vantage steps in.
+const apiLimit = 10 * time.Second
+
+func newVantage(m nodes.Machine, cfg Config) (*vantage, error) {
+	v := &vantage{
+		m: m, log: m.Log(), cfg: cfg, params: cfg.params(), hosts: cfg.hosts(),
+		ranks: map[string]int{cfg.Name: cfg.Rank}, keys: map[string]ed25519.PublicKey{},
+		unsaved: make(chan struct{}, 1), gone: map[string]bool{},
+	}
+	read := func(what, name string) ([]byte, error) {
+		text, err := nodes.ReadFile(m.Disk(), name, maxConfig)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", what, err)
+		}
+		return text, nil
+	}
+	text, err := read("key", cfg.Key)
+	if err != nil {
+		return nil, err
+	}
+	if v.key, err = parseKey(text); err != nil {
+		return nil, fmt.Errorf("key %s: %w", cfg.Key, err)
+	}
+	for _, p := range cfg.Peers {
+		v.ranks[p.Name] = p.Rank
+		if v.keys[p.Name], err = p.key(); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.Roots != "" {
+		if text, err = read("roots", cfg.Roots); err != nil {
+			return nil, err
+		}
+		v.roots = x509.NewCertPool()
+		if !v.roots.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("roots %s: no certificate", cfg.Roots)
+		}
+	}
+	if cfg.Cert != "" {
+		if text, err = read("certificate", cfg.Cert); err != nil {
+			return nil, err
+		}
+		pair, err := tls.X509KeyPair(text, text)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %s: %w", cfg.Cert, err)
+		}
+		v.tls = &tls.Config{Certificates: []tls.Certificate{pair}, Time: m.Now, MinVersion: tls.VersionTLS12}
+	}
+	v.http = &http.Client{
+		// Every request has a connection of its own: what a monitor keeps open
+		// is half dead when it is needed.
+		Transport: bounded{&http.Transport{
+			DialContext:            m.DialContext,
+			DisableKeepAlives:      true,
+			MaxResponseHeaderBytes: 64 << 10,
+			TLSClientConfig:        &tls.Config{RootCAs: v.roots, Time: m.Now, MinVersion: tls.VersionTLS12},
+			TLSNextProto:           map[string]func(string, *tls.Conn) http.RoundTripper{},
+		}},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	if err := v.makeProbes(); err != nil {
+		return nil, err
+	}
+	for _, p := range cfg.Providers {
+		token, err := read(p.Name+" token", p.Token)
+		if err != nil {
+			return nil, err
+		}
+		next := provider{name: p.Name, authorities: p.Authorities}
+		secret := strings.TrimSpace(string(token))
+		switch p.Name {
+		case "linode":
+			next.zone = zone.NewLinode(v.http, p.URL, secret, p.Zone)
+		case "digitalocean":
+			if next.zone, err = zone.NewDigitalOcean(v.http, p.URL, secret, p.Zone); err != nil {
+				return nil, err
+			}
+		}
+		v.zones = append(v.zones, next)
+	}
+	if len(cfg.Admins) > 0 {
+		token, err := read("sms token", cfg.SMS.Token)
+		if err != nil {
+			return nil, err
+		}
+		v.texter = &sms.Twilio{
+			HTTP: v.http, URL: cfg.SMS.URL, Account: cfg.SMS.Account,
+			Token: strings.TrimSpace(string(token)), From: cfg.SMS.From,
+		}
+	}
+	v.restore()
+	return v, nil
+}
+
+func (v *vantage) makeProbes() error {
+	add := func(name string, control bool, look probe.Probe) {
+		v.probes = append(v.probes, looker{name, control, look})
+	}
+	for _, c := range v.cfg.Controls {
+		u, err := url.Parse(c.URL)
+		if err != nil {
+			return fmt.Errorf("control %s: %w", c.Name, err)
+		}
+		add(c.Name, true, probe.HTTP(v.m, probe.HTTPOptions{
+			Name: "control " + c.Name, URL: u, Status: c.Status, Roots: v.roots, Limit: v.cfg.Limit,
+		}))
+	}
+	for _, t := range v.cfg.Targets {
+		if t.Kind == "dns" {
+			add(t.Name, false, probe.DNS(v.m, probe.DNSOptions{
+				Server: t.Server, Name: t.Zone, Type: dns.StringToType[t.Type], Limit: v.cfg.Limit,
+			}))
+			continue
+		}
+		u, err := url.Parse(t.URL)
+		if err != nil {
+			return fmt.Errorf("target %s: %w", t.Name, err)
+		}
+		add(t.Name, false, probe.HTTP(v.m, probe.HTTPOptions{
+			Name: "target " + t.Name, URL: u, Connect: t.Connect, Status: t.Status, Roots: v.roots, Limit: v.cfg.Limit,
+		}))
+	}
+	return nil
+}
+
+// restore takes up what the last run of this vantage left.
+func (v *vantage) restore() {
+	s, err := loadState(v.m.Disk(), v.cfg.State)
+	if err != nil {
+		// Better to watch without a memory than not to watch.
+		v.log.Error("state file not usable, starting without it", "error", err)
+		s = saved{}
+	}
+	// Sequence numbers must grow over restarts, also over the loss of the file.
+	generation := max(s.Generation+1, uint64(max(v.m.Now().Unix(), 0)))
+	v.sequence = generation << 24
+	v.board = observe.NewBoard(s.Floors)
+	v.incidents, v.homes = s.Incidents, s.Homes
+	if v.incidents == nil {
+		v.incidents = map[string]*incident{}
+	}
+	if v.homes == nil {
+		v.homes = map[string]home.Home{}
+	}
+	now := v.m.Elapsed()
+	subjects := map[string]decide.Subject{}
+	for name, i := range v.incidents {
+		i.opened, i.closed = now, now
+		subject := decide.Subject{Incident: decide.Incident{ID: i.ID, Since: i.Since}, Flaps: i.Flaps}
+		if i.Open {
+			subject.Status = decide.Down
+		}
+		subjects[name] = subject
+	}
+	v.verdicts = decide.Restore(now, subjects)
+	v.changed()
+}
+
+// run serves peers, and probes, decides, pages, acts and saves until ctx ends.
+func (v *vantage) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	listener, err := v.m.Listen("tcp", v.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("monitor: listen: %w", err)
+	}
+	if v.tls != nil {
+		listener = tls.NewListener(listener, v.tls)
+	}
+	server := v.server()
+	var wg sync.WaitGroup
+	failed := make(chan error, 1)
+	wg.Go(func() {
+		defer cancel()
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+			failed <- fmt.Errorf("monitor: serve: %w", err)
+		}
+	})
+	wg.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case s := <-v.m.Signals():
+				if s == nodes.Terminate || s == nodes.Interrupt {
+					cancel()
+					return
+				}
+			}
+		}
+	})
+	v.log.Info("monitor started", "vantage", v.cfg.Name, "rank", v.cfg.Rank, "listen", listener.Addr().String())
+	every := func(name string, period time.Duration, f func(context.Context)) {
+		wg.Go(func() { nodes.Every(ctx, v.m, name, period, f) })
+	}
+	every("probe", v.cfg.Probe, func(ctx context.Context) {
+		v.round(ctx)
+		v.publish(ctx, "round")
+	})
+	tick := v.cfg.Probe / 10
+	every("decide", tick, v.decide)
+	every("page", tick, v.page)
+	every("act", tick, v.act)
+	every("save", tick, func(context.Context) { v.save() })
+	<-ctx.Done()
+	server.Close()
+	wg.Wait()
+	v.save()
+	select {
+	case err := <-failed:
+		return err
+	default:
+		return nil
+	}
+}
+
+// bounded cuts answers that no honest server would give.
+type bounded struct{ http.RoundTripper }
+
+const maxAnswer = 16 << 20
+
+func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := b.RoundTripper.RoundTrip(r)
+	if err == nil {
+		resp.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.LimitReader(resp.Body, maxAnswer), resp.Body}
+	}
+	return resp, err
+}

@@ -1,0 +1,121 @@
+package zone_test
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/stretchr/testify/require"
+
+	fakedns "github.com/espra/protoplex/fakes/dns"
+	"github.com/espra/protoplex/monitor/zone"
+	"github.com/espra/protoplex/monitor/zone/zonetest"
+	"github.com/espra/protoplex/nodes"
+)
+
+const text = `$ORIGIN espra.com.
+$TTL 60
+@ SOA ns1.linode.com. hostmaster.espra.com. 1 14400 3600 604800 60
+@ NS ns1.linode.com.
+@ A 192.0.2.1
+www CNAME us-east.elb.amazonaws.com.
+_home.www TXT "v=home1 region=us-east epoch=1"
+`
+
+// apis gives a server of each provider's API.
+func apis(t *testing.T) (linode, ocean string, m nodes.Machine) {
+	o, err := nodes.NewOS(nodes.OSOptions{
+		Host: nodes.Host{Name: "provider", Addr: netip.MustParseAddr("127.0.0.1")}, Root: t.TempDir(), Log: slog.New(slog.DiscardHandler),
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { o.Close() })
+	provider := func(name string) *fakedns.Provider {
+		z, err := fakedns.ParseZone(text, "espra.com")
+		require.NoError(t, err)
+		p := fakedns.NewProvider(o, name, []string{"ns1." + name + ".com"})
+		require.NoError(t, p.Load(z))
+		return p
+	}
+	serve := func(h http.Handler) string {
+		s := httptest.NewServer(h)
+		t.Cleanup(s.Close)
+		return s.URL
+	}
+	linode = serve(fakedns.NewLinode(o, provider("linode"), fakedns.LinodeOptions{Token: "secret", Rate: 1000, Window: time.Minute}))
+	ocean = serve(fakedns.NewDigitalOcean(o, provider("digitalocean"), fakedns.DigitalOceanOptions{Token: "secret", Rate: 1000, Window: time.Minute}))
+	return linode, ocean, o
+}
+
+// each runs f for a zone of each provider.
+func each(t *testing.T, token, name string, f func(*testing.T, zone.Zone)) {
+	linode, ocean, _ := apis(t)
+	hc := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	t.Run("linode", func(t *testing.T) { f(t, zone.NewLinode(hc, linode, token, name)) })
+	t.Run("digitalocean", func(t *testing.T) {
+		z, err := zone.NewDigitalOcean(hc, ocean, token, name)
+		require.NoError(t, err)
+		f(t, z)
+	})
+}
+
+func TestContract(t *testing.T) {
+	each(t, "secret", "espra.com", func(t *testing.T, z zone.Zone) { zonetest.Test(t, z, "espra.com") })
+}
+
+func TestRecordsAreNormal(t *testing.T) {
+	each(t, "secret", "Espra.com.", func(t *testing.T, z zone.Zone) {
+		records, err := z.Records(t.Context())
+		require.NoError(t, err)
+		records = slices.DeleteFunc(records, func(r zone.Record) bool { return r.Type == "NS" || r.Type == "SOA" })
+		require.Empty(t, cmp.Diff([]zone.Record{
+			{Name: "_home.www.espra.com", Type: "TXT", Value: "v=home1 region=us-east epoch=1"},
+			{Name: "espra.com", Type: "A", Value: "192.0.2.1"},
+			{Name: "www.espra.com", Type: "CNAME", Value: "us-east.elb.amazonaws.com"},
+		}, records, cmpopts.IgnoreFields(zone.Record{}, "ID", "TTL")))
+	})
+}
+
+func TestErrorsSayWhatToDo(t *testing.T) {
+	each(t, "wrong", "espra.com", func(t *testing.T, z zone.Zone) {
+		_, err := z.Records(t.Context())
+		require.ErrorIs(t, err, zone.ErrDenied)
+	})
+	each(t, "secret", "example.com", func(t *testing.T, z zone.Zone) {
+		_, err := z.Records(t.Context())
+		require.ErrorIs(t, err, zone.ErrNotFound)
+	})
+}
+
+// A busy provider is asked once: the caller retries with a fresh plan.
+func TestNoRetries(t *testing.T) {
+	for _, status := range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable} {
+		asked := 0
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			asked++
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Retry-After", "1000")
+			w.WriteHeader(status)
+			w.Write([]byte(`{"errors":[{"reason":"busy"}]}`))
+		}))
+		defer server.Close()
+		ocean, err := zone.NewDigitalOcean(server.Client(), server.URL, "secret", "espra.com")
+		require.NoError(t, err)
+		for _, z := range []zone.Zone{zone.NewLinode(server.Client(), server.URL, "secret", "espra.com"), ocean} {
+			asked = 0
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			_, err := z.Records(ctx)
+			require.Error(t, err)
+			require.NotErrorIs(t, err, zone.ErrDenied)
+			require.NoError(t, ctx.Err())
+			require.Equal(t, 1, asked)
+		}
+	}
+}

@@ -1,0 +1,229 @@
+package live
+
+import (
+	"container/list"
+	"errors"
+	"sync"
+)
+
+// errNoRoom says that a channel cannot be made, for all the channels that this
+// node may keep have subscribers.
+var errNoRoom = errors.New("live: too many channels")
+
+type limits struct {
+	history      int // messages kept in a channel
+	historyBytes int // bytes of frames kept in a channel; one message always is
+	channels     int // channels on this node
+	perKey       int // channels of one key
+}
+
+// hub is the channels of a node: a data structure without goroutines, clocks or
+// network. One mutex guards it all. Offsets are given out, kept and handed to
+// subscribers in one critical section, and so is a subscription and what it
+// replays; that is why there is no hole and no duplicate between the two.
+type hub struct {
+	limits      limits
+	incarnation func() string // a new id at each call; must not block
+
+	mu    sync.Mutex
+	keys  map[string]*keySpace
+	count int
+	idle  list.List // of *channel without subscribers, longest idle first
+}
+
+type keySpace struct {
+	channels map[string]*channel
+	idle     list.List // as in hub
+}
+
+type channel struct {
+	key, name   string
+	incarnation string
+	end         uint64   // offset of the newest message
+	history     [][]byte // the newest messages as frames, oldest first
+	bytes       int      // of history
+	subscribers list.List
+	idle        [2]*list.Element // in the hub's list and the key's, or nil
+}
+
+// sink takes frames for one subscriber. Its methods are called under the hub's
+// lock and must not block. The frames are shared and must not be changed.
+type sink interface {
+	push(frame []byte)
+	pushReplay(frame []byte) // one that the subscriber asked for
+}
+
+type subscription struct {
+	channel *channel
+	sink    sink
+	element *list.Element
+}
+
+func newHub(l limits, incarnation func() string) *hub {
+	return &hub{limits: l, incarnation: incarnation, keys: make(map[string]*keySpace)}
+}
+
+// subscribe adds a subscriber and tells it, through its sink, where it stands
+// and what it missed since pos; nil is a first subscription.
+func (h *hub) subscribe(key, name string, pos *Position, to sink) (*subscription, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c, err := h.channel(key, name)
+	if err != nil {
+		return nil, err
+	}
+	at, recovered, missed := c.recover(pos)
+	to.push(encode(serverFrame{
+		Op:        "subscribed",
+		Channel:   name,
+		Position:  &Position{Incarnation: c.incarnation, Offset: at},
+		Recovered: recovered,
+	}))
+	for _, frame := range missed {
+		to.pushReplay(frame)
+	}
+	s := &subscription{channel: c, sink: to}
+	s.element = c.subscribers.PushBack(s)
+	h.setIdle(c)
+	return s, nil
+}
+
+// recover decides what a subscriber at pos is told, and what it is sent again.
+func (c *channel) recover(pos *Position) (at uint64, recovered string, missed [][]byte) {
+	oldest := c.end - uint64(len(c.history)) // offset before the first one kept
+	switch {
+	case pos == nil:
+		return c.end, RecoveredFresh, nil
+	case pos.Incarnation != c.incarnation, pos.Offset > c.end, pos.Offset < oldest:
+		return c.end, RecoveredGap, nil
+	case pos.Offset == c.end:
+		return c.end, RecoveredNothing, nil
+	default:
+		return pos.Offset, RecoveredReplay, c.history[pos.Offset-oldest:]
+	}
+}
+
+// unsubscribe removes a subscription; it may be called again.
+func (h *hub) unsubscribe(s *subscription) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s.element == nil {
+		return
+	}
+	s.channel.subscribers.Remove(s.element)
+	s.element = nil
+	if h.kept(s.channel) {
+		h.setIdle(s.channel)
+	}
+}
+
+// publish gives data its offset and hands it to the subscribers in the order in
+// which they came.
+func (h *hub) publish(key, name, data string) (Position, error) {
+	encoded := encode(data)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c, err := h.channel(key, name)
+	if err != nil {
+		return Position{}, err
+	}
+	c.end++
+	frame := messageFrame(name, c.end, encoded)
+	c.keep(frame, h.limits)
+	for e := c.subscribers.Front(); e != nil; e = e.Next() {
+		e.Value.(*subscription).sink.push(frame)
+	}
+	h.setIdle(c)
+	return Position{Incarnation: c.incarnation, Offset: c.end}, nil
+}
+
+func (c *channel) keep(frame []byte, l limits) {
+	c.history = append(c.history, frame)
+	c.bytes += len(frame)
+	for len(c.history) > 1 && (len(c.history) > l.history || c.bytes > l.historyBytes) {
+		c.bytes -= len(c.history[0])
+		c.history[0] = nil
+		c.history = c.history[1:]
+	}
+}
+
+// forget drops the channels of all keys for which gone holds. Subscriptions to
+// them stay valid but hear nothing more: their tunnels are to be closed.
+func (h *hub) forget(gone func(key string) bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for key, k := range h.keys {
+		if !gone(key) {
+			continue
+		}
+		for _, c := range k.channels {
+			h.drop(c)
+		}
+	}
+}
+
+// channel finds or makes a channel, for which the one that has been idle
+// longest may have to go. The caller holds the lock.
+func (h *hub) channel(key, name string) (*channel, error) {
+	k := h.keys[key]
+	if k != nil {
+		if c := k.channels[name]; c != nil {
+			return c, nil
+		}
+		if len(k.channels) >= h.limits.perKey && !h.evict(&k.idle) {
+			return nil, errNoRoom
+		}
+	}
+	if h.count >= h.limits.channels && !h.evict(&h.idle) {
+		return nil, errNoRoom
+	}
+	if k = h.keys[key]; k == nil {
+		k = &keySpace{channels: make(map[string]*channel)}
+		h.keys[key] = k
+	}
+	c := &channel{key: key, name: name, incarnation: h.incarnation()}
+	k.channels[name] = c
+	h.count++
+	return c, nil
+}
+
+func (h *hub) evict(idle *list.List) bool {
+	e := idle.Front()
+	if e != nil {
+		h.drop(e.Value.(*channel))
+	}
+	return e != nil
+}
+
+func (h *hub) drop(c *channel) {
+	k := h.keys[c.key]
+	h.unsetIdle(c, k)
+	delete(k.channels, c.name)
+	if len(k.channels) == 0 {
+		delete(h.keys, c.key)
+	}
+	h.count--
+}
+
+func (h *hub) kept(c *channel) bool {
+	k := h.keys[c.key]
+	return k != nil && k.channels[c.name] == c
+}
+
+// setIdle puts a channel at the end of the idle ones if nobody subscribes to
+// it, and takes it out otherwise.
+func (h *hub) setIdle(c *channel) {
+	k := h.keys[c.key]
+	h.unsetIdle(c, k)
+	if c.subscribers.Len() == 0 {
+		c.idle = [2]*list.Element{h.idle.PushBack(c), k.idle.PushBack(c)}
+	}
+}
+
+func (h *hub) unsetIdle(c *channel, k *keySpace) {
+	if c.idle[0] != nil {
+		h.idle.Remove(c.idle[0])
+		k.idle.Remove(c.idle[1])
+		c.idle = [2]*list.Element{}
+	}
+}

@@ -1,0 +1,165 @@
+// Package live is the Live role: channels that people and machines publish to
+// and subscribe to, over WebSocket tunnels and plain HTTP.
+//
+// What it promises. The messages of one incarnation of a channel have the
+// offsets 1, 2, 3 and so on. A subscriber gets each message after its position
+// once and in order, or is told at once that there is a gap; hearing nothing
+// always means that nothing was said. A slow reader is cut with a code that says
+// "resume" and never delays the others. An incarnation id is never used again.
+//
+// What may fail. A node keeps nothing durable: after a restart, an eviction or a
+// move of the host's home its channels start new incarnations, and positions in
+// the old ones give a gap. A node serves only the keys that its table gives it
+// and the hosts whose home record names its region; anything else is answered
+// 421, and tunnels that it may no longer serve are closed with 4001.
+//
+// Start reading at hub.go, which is the channels without any network, then
+// tunnel.go, which is one WebSocket, then home.go.
+package live
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/espra/protoplex/nodes"
+	"github.com/espra/protoplex/nodes/placement"
+)
+
+var _ nodes.Role = Run
+
+// Run is the role. Its flags:
+//
+//	--listen ADDRESS     where to serve plain HTTP/1.1 (:8080)
+//	--name NAME          this node's name in the table (the machine's)
+//	--region REGION      the cell this node belongs to (the machine's)
+//	--live TABLE         the Live nodes of the cell, name=host:port[@zone],...;
+//	                     without it this node owns every key
+//	--home HOST          a live host to serve while its home is here; repeated;
+//	                     without any, every host is served
+//	--home-check PERIOD  how often to read the home records (15s)
+//	--epoch N            part of incarnation ids (1)
+//	--history N          messages kept in a channel (1000)
+//	--history-bytes N    and their bytes (1MiB)
+//	--queue-bytes N      what a reader may be behind before it is cut (256KiB)
+//	--max-tunnels N      tunnels at once (20000)
+//	--max-channels N     channels kept at once (50000)
+//
+// It returns nil after a Terminate, having closed its tunnels with 1012, and
+// the context's error when ctx ends.
+func Run(ctx context.Context, m nodes.Machine, args []string) error {
+	o, err := parse(m, args)
+	if err != nil {
+		return err
+	}
+	s := newServer(ctx, m, o)
+	// A node must not serve on memory: it reads where home is first. If that
+	// fails it carries on, for the names that brought its clients here are all
+	// it can go by.
+	s.checkHomes(ctx)
+
+	l, err := listener(m, o.listen)
+	if err != nil {
+		return fmt.Errorf("live: listen: %w", err)
+	}
+	return s.serve(l)
+}
+
+func listener(m nodes.Machine, address string) (net.Listener, error) {
+	if inherited := m.Inherited(); len(inherited) > 0 {
+		return inherited[0], nil
+	}
+	return m.Listen("tcp", address)
+}
+
+type options struct {
+	listen    string
+	name      string
+	region    string
+	table     placement.Table
+	homes     []string
+	homeCheck time.Duration
+	epoch     uint64
+	limits    limits
+	queue     int
+	tunnels   int
+}
+
+func parse(m nodes.Machine, args []string) (options, error) {
+	o := options{
+		queue:   256 << 10,
+		tunnels: 20_000,
+		limits:  limits{history: 1000, historyBytes: 1 << 20, channels: 50_000, perKey: 10_000},
+	}
+	f := flag.NewFlagSet("live", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.StringVar(&o.listen, "listen", ":8080", "")
+	f.StringVar(&o.name, "name", m.Host().Name, "")
+	f.StringVar(&o.region, "region", m.Host().Region, "")
+	f.Func("live", "", func(s string) (err error) {
+		o.table, err = placement.Parse(s)
+		return err
+	})
+	f.Func("home", "", func(s string) error {
+		if s == "" || slices.Contains(o.homes, hostName(s)) {
+			return fmt.Errorf("empty or repeated host %q", s)
+		}
+		o.homes = append(o.homes, hostName(s))
+		return nil
+	})
+	f.DurationVar(&o.homeCheck, "home-check", 15*time.Second, "")
+	f.Uint64Var(&o.epoch, "epoch", 1, "")
+	f.Func("history", "", count(&o.limits.history))
+	f.Func("history-bytes", "", count(&o.limits.historyBytes))
+	f.Func("queue-bytes", "", count(&o.queue))
+	f.Func("max-tunnels", "", count(&o.tunnels))
+	f.Func("max-channels", "", count(&o.limits.channels))
+	if err := f.Parse(args); err != nil {
+		return options{}, fmt.Errorf("live: flags: %w", err)
+	}
+	if f.NArg() > 0 {
+		return options{}, fmt.Errorf("live: unexpected argument %q", f.Arg(0))
+	}
+	if o.homeCheck <= 0 {
+		return options{}, fmt.Errorf("live: --home-check must be above zero")
+	}
+	if len(o.table.Nodes) == 0 {
+		o.table.Nodes = []placement.Node{{Name: o.name}}
+	}
+	if !slices.ContainsFunc(o.table.Nodes, func(n placement.Node) bool { return n.Name == o.name }) {
+		return options{}, fmt.Errorf("live: --name %q is not in --live", o.name)
+	}
+	return o, nil
+}
+
+// count reads a number above zero, in bytes also with the suffix KiB or MiB.
+func count(n *int) func(string) error {
+	return func(s string) error {
+		digits, scale := s, 1
+		if d, ok := strings.CutSuffix(s, "KiB"); ok {
+			digits, scale = d, 1<<10
+		} else if d, ok := strings.CutSuffix(s, "MiB"); ok {
+			digits, scale = d, 1<<20
+		}
+		v, err := strconv.ParseUint(digits, 10, 30)
+		if err != nil || v == 0 {
+			return fmt.Errorf("want a number above zero, optionally with KiB or MiB")
+		}
+		*n = int(v) * scale
+		return nil
+	}
+}
+
+// hostName is a host in lower case, without a port or a final dot.
+func hostName(s string) string {
+	if host, _, err := net.SplitHostPort(s); err == nil {
+		s = host
+	}
+	return strings.ToLower(strings.TrimSuffix(s, "."))
+}

@@ -1,0 +1,101 @@
+package live
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/stretchr/testify/require"
+
+	"github.com/espra/protoplex/nodes"
+)
+
+// pipes is a machine whose only connections are pipes in memory, so that it
+// can live in a bubble. What it does not define it does not have.
+type pipes struct {
+	nodes.Machine
+	start time.Time
+	log   *logHook
+	conns chan net.Conn
+	down  chan struct{}
+}
+
+func (p *pipes) Host() nodes.Host                            { return nodes.Host{Name: "live-1", Region: "us-east"} }
+func (p *pipes) Now() time.Time                              { return time.Now().Round(0) }
+func (p *pipes) Elapsed() time.Duration                      { return time.Since(p.start) }
+func (p *pipes) Rand(string, uint64) uint64                  { return 7 }
+func (p *pipes) Inherited() []net.Listener                   { return nil }
+func (p *pipes) Log() *slog.Logger                           { return slog.New(p.log) }
+func (p *pipes) Signals() <-chan nodes.Signal                { return nil }
+func (p *pipes) Control() io.ReadWriteCloser                 { return nil }
+func (p *pipes) Listen(string, string) (net.Listener, error) { return p, nil }
+func (p *pipes) Addr() net.Addr                              { return &net.TCPAddr{} }
+func (p *pipes) Close() error                                { close(p.down); return nil }
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.down:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) dial(t *testing.T) *websocket.Conn {
+	t.Helper()
+	c, _, err := websocket.Dial(t.Context(), "ws://"+testHost+"/live/k", &websocket.DialOptions{
+		Subprotocols: []string{Subprotocol},
+		HTTPClient: &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+			near, far := net.Pipe()
+			p.conns <- far
+			return near, nil
+		}}},
+	})
+	require.NoError(t, err)
+	return c
+}
+
+// TestSilence: a peer that answers pings lives for as long as it likes; one
+// that does not is gone a minute after its last word.
+func TestSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &pipes{
+			start: time.Now(),
+			log:   &logHook{records: make(chan slog.Record, 1000)},
+			conns: make(chan net.Conn),
+			down:  make(chan struct{}),
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- Run(ctx, p, nil) }()
+		alive, dead := p.dial(t), p.dial(t)
+		lost := make(chan error, 1)
+		go func() {
+			_, _, err := alive.Read(context.Background()) // answers pings
+			lost <- err
+		}()
+
+		opened := time.Now()
+		time.Sleep(20 * time.Second)
+		require.NoError(t, dead.Write(ctx, websocket.MessageText, []byte(`{"op":"unsubscribe","channel":"c"}`)))
+		for (<-p.log.records).Message != "tunnel closed" {
+		}
+		after := time.Since(opened) - 20*time.Second
+		// A pipe has no room: the pings themselves are stuck, and then the
+		// silence is noticed at the next one.
+		require.GreaterOrEqual(t, after, deadAfter)
+		require.Less(t, after, deadAfter+pingEvery+10*time.Second)
+
+		time.Sleep(time.Hour)
+		require.Empty(t, lost)
+		cancel()
+		require.ErrorIs(t, <-done, context.Canceled)
+		require.Error(t, <-lost)
+		_ = dead.CloseNow()
+	})
+}

@@ -1,0 +1,330 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/espra/protoplex/nodes"
+)
+
+const (
+	pingEvery = 25 * time.Second
+	deadAfter = 60 * time.Second // without any frame or pong
+)
+
+// tunnel is one WebSocket. One goroutine reads it and acts, one writes what is
+// queued, one pings. Any of them, and the server, may decide that it ends; the
+// first to do so says why.
+type tunnel struct {
+	s         *server
+	id        uint64
+	name      string // the id as text, for timers
+	host, key string
+	conn      *websocket.Conn
+	raw       net.Conn // below conn, to cut it
+	queue     *queue
+	subs      map[string]*subscription // by channel; the reader's alone
+
+	heard   atomic.Int64 // the machine's Elapsed at the last sign of life
+	ending  atomic.Pointer[ending]
+	pinging context.Context // ends with the ending
+	hush    context.CancelFunc
+	written chan struct{} // closed when the writer has left
+	closed  chan struct{} // closed when a shut has run its course
+}
+
+// ending is why a tunnel ends. The code and the text are what the peer is told,
+// or what it told us.
+type ending struct {
+	code int
+	text string
+}
+
+var connectionLost = ending{code: int(websocket.StatusAbnormalClosure), text: "connection lost"}
+
+func (s *server) openTunnel(w http.ResponseWriter, r *http.Request, host, key string) {
+	if !offers(r.Header.Values("Sec-WebSocket-Protocol")) {
+		http.Error(w, "WebSocket subprotocol "+Subprotocol+" required", http.StatusBadRequest)
+		return
+	}
+	if s.full() {
+		unavailable(w, "too many tunnels")
+		return
+	}
+	t := &tunnel{
+		s:       s,
+		host:    host,
+		key:     key,
+		subs:    make(map[string]*subscription),
+		written: make(chan struct{}),
+		closed:  make(chan struct{}),
+	}
+	t.raw, _ = r.Context().Value(rawConn{}).(net.Conn)
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+		Subprotocols: []string{Subprotocol},
+		// A page of another site gains nothing here: nothing that a browser
+		// adds by itself, such as a cookie, gives any right.
+		InsecureSkipVerify: true,
+		OnPingReceived:     func(context.Context, []byte) bool { t.hear(); return true },
+		OnPongReceived:     func(context.Context, []byte) { t.hear() },
+	})
+	if err != nil {
+		return // Accept has answered
+	}
+	conn.SetReadLimit(maxFrame)
+	t.conn = conn
+	if !s.admit(t) {
+		_ = conn.Close(websocket.StatusServiceRestart, "restart, resume")
+		return
+	}
+	defer s.running.Done()
+	// The home may have moved since the request was looked at; from here on
+	// whoever moves it sees this tunnel.
+	if s.refusal(host, key) != 0 {
+		t.shut(CloseMoved, "moved, resume")
+	}
+	t.run()
+}
+
+func offers(values []string) bool {
+	for _, v := range values {
+		if slices.ContainsFunc(strings.Split(v, ","), func(p string) bool { return strings.TrimSpace(p) == Subprotocol }) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *server) full() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.tunnels) >= s.o.tunnels
+}
+
+// admit gives a tunnel its id and its place, unless the server is leaving. The
+// tunnel counts as running until its caller says Done.
+func (s *server) admit(t *tunnel) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.opened++
+	t.id = s.opened
+	t.name = strconv.FormatUint(t.id, 10)
+	t.queue = newQueue(s.o.queue, func() { t.end(CloseResume, "too slow, resume") })
+	t.pinging, t.hush = context.WithCancel(s.ctx)
+	t.hear()
+	s.running.Add(1)
+	s.tunnels[t.id] = t
+	return true
+}
+
+func (s *server) dismiss(t *tunnel) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.tunnels, t.id)
+}
+
+func (t *tunnel) hear() { t.heard.Store(int64(t.s.m.Elapsed())) }
+
+func (t *tunnel) silence() time.Duration {
+	return t.s.m.Elapsed() - time.Duration(t.heard.Load())
+}
+
+// run serves the tunnel to its end.
+func (t *tunnel) run() {
+	log := t.s.m.Log().With("tunnel", t.id, "host", t.host, "key", t.key)
+	log.Debug("tunnel opened")
+	pinged := make(chan struct{})
+	go func() {
+		defer close(t.written)
+		t.write()
+	}()
+	go func() {
+		defer close(pinged)
+		nodes.Every(t.pinging, t.s.m, "live/ping/"+t.name, pingEvery, t.ping)
+	}()
+
+	heard := t.read()
+	if t.ending.CompareAndSwap(nil, &heard) {
+		t.hush()
+		t.queue.stop(true)
+		_ = t.conn.CloseNow() // the peer closed it, or it is broken
+	} else {
+		<-t.closed
+	}
+	// In order, for it decides which idle channel goes first.
+	for _, name := range slices.Sorted(maps.Keys(t.subs)) {
+		t.s.hub.unsubscribe(t.subs[name])
+	}
+	<-t.written
+	<-pinged
+	t.s.dismiss(t)
+	end := t.ending.Load()
+	log.Debug("tunnel closed", "code", end.code, "reason", end.text)
+}
+
+// end decides that the tunnel ends, with the frames that are queued written
+// first if the queue still has them. It never blocks, and gives false if that
+// was decided already.
+func (t *tunnel) end(code int, text string) bool {
+	if !t.ending.CompareAndSwap(nil, &ending{code, text}) {
+		return false
+	}
+	t.hush()
+	t.s.running.Add(1) // while run counts, for that has yet to see the ending
+	go func() {
+		defer t.s.running.Done()
+		defer close(t.closed)
+		// Many tunnels may end at one instant; each closes at its own.
+		_ = nodes.Sleep(t.s.ctx, t.s.m, "live/close", time.Duration(t.id%(1<<16))*11)
+		flush, cancel := nodes.Timeout(t.s.ctx, t.s.m, "live/flush/"+t.name, stopTime)
+		defer cancel()
+		select {
+		case <-t.written:
+		case <-flush.Done():
+		}
+		// Bounded by the library: 5 s to write, 5 s to hear the peer's.
+		_ = t.conn.Close(websocket.StatusCode(code), text)
+	}()
+	return true
+}
+
+// shut ends the tunnel once what is queued has been written.
+func (t *tunnel) shut(code int, text string) bool {
+	ended := t.end(code, text)
+	t.queue.stop(false)
+	return ended
+}
+
+// cut ends the tunnel at once, whatever state it is in.
+func (t *tunnel) cut() {
+	if t.raw != nil {
+		_ = t.raw.Close()
+	}
+}
+
+func (t *tunnel) write() {
+	for {
+		frame, ok := t.queue.next()
+		if !ok {
+			return
+		}
+		// No deadline: a reader that takes nothing fills its queue or falls
+		// silent, and either ends the tunnel and this call.
+		if err := t.conn.Write(context.Background(), websocket.MessageText, frame); err != nil {
+			t.queue.stop(true) // the reader learns the same and says why
+			return
+		}
+	}
+}
+
+func (t *tunnel) ping(ctx context.Context) {
+	if left := deadAfter - t.silence(); left > 0 {
+		// At least a second, lest this spins while the machine's clock stands.
+		pong, cancel := nodes.Timeout(ctx, t.s.m, "live/pong/"+t.name, max(left, time.Second))
+		_ = t.conn.Ping(pong) // only a sign of life counts, and hear notes it
+		cancel()
+	}
+	if ctx.Err() == nil && t.silence() >= deadAfter {
+		t.shut(CloseResume, "silent, resume")
+	}
+}
+
+// read acts on what the peer sends until the tunnel ends, and gives the reason
+// if the peer is the one who ended it.
+func (t *tunnel) read() ending {
+	for {
+		if !t.queue.waitRoom() {
+			return connectionLost // unless it is ending already
+		}
+		kind, data, err := t.conn.Read(context.Background())
+		if err != nil {
+			return t.lost(err)
+		}
+		t.hear()
+		if t.ending.Load() != nil {
+			return ending{}
+		}
+		if kind != websocket.MessageText {
+			t.fail(CloseBadRequest, "bad-request", "frame is not text")
+			return ending{}
+		}
+		frame, err := parseFrame(data)
+		if err != nil {
+			t.fail(CloseBadRequest, "bad-request", err.Error())
+			return ending{}
+		}
+		if !t.act(frame) {
+			return ending{}
+		}
+	}
+}
+
+// lost says why a read failed.
+func (t *tunnel) lost(err error) ending {
+	if errors.Is(err, websocket.ErrMessageTooBig) {
+		t.shut(int(websocket.StatusMessageTooBig), "frame too big")
+		return ending{}
+	}
+	if code := websocket.CloseStatus(err); code != -1 {
+		return ending{code: int(code), text: "closed by the peer"}
+	}
+	return connectionLost
+}
+
+// fail tells the peer what is wrong, in a frame and in the close.
+func (t *tunnel) fail(code int, kind, text string) {
+	t.queue.push(encode(serverFrame{Op: "error", Code: kind, Text: text}))
+	t.shut(code, text)
+}
+
+// act does what a frame asks for, and gives false when that ended the tunnel.
+func (t *tunnel) act(f clientFrame) bool {
+	switch f.Op {
+	case "subscribe":
+		return t.subscribe(f)
+	case "unsubscribe":
+		if sub := t.subs[f.Channel]; sub != nil {
+			t.s.hub.unsubscribe(sub)
+			delete(t.subs, f.Channel)
+		}
+	case "publish":
+		position, err := t.s.hub.publish(t.key, f.Channel, f.Data)
+		if err != nil {
+			t.queue.push(encode(serverFrame{Op: "error", Channel: f.Channel, ID: f.ID, Code: "no-room", Text: "too many channels"}))
+			return true
+		}
+		t.queue.push(encode(serverFrame{Op: "published", Channel: f.Channel, ID: f.ID, Position: &position}))
+	}
+	return true
+}
+
+func (t *tunnel) subscribe(f clientFrame) bool {
+	if t.subs[f.Channel] != nil {
+		t.fail(int(websocket.StatusPolicyViolation), "subscribed-already", "subscribed already")
+		return false
+	}
+	if len(t.subs) >= maxTunnelChannels {
+		t.fail(int(websocket.StatusPolicyViolation), "too-many-channels", "too many channels in one tunnel")
+		return false
+	}
+	sub, err := t.s.hub.subscribe(t.key, f.Channel, f.Position, t.queue)
+	if err != nil {
+		t.fail(int(websocket.StatusTryAgainLater), "no-room", "too many channels")
+		return false
+	}
+	t.subs[f.Channel] = sub
+	return true
+}

@@ -1,0 +1,172 @@
+package placement
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/require"
+)
+
+func nodesOf(n int) Table {
+	var t Table
+	for i := range n {
+		t.Nodes = append(t.Nodes, Node{Name: fmt.Sprintf("live-%d", i+1), Addr: "10.0.0.1:8080"})
+	}
+	return t
+}
+
+func TestOwnerSpreadsAndMovesLittle(t *testing.T) {
+	const keys = 20_000
+	ten, eleven := nodesOf(10), nodesOf(11)
+	moved, share := 0, map[string]int{}
+	for i := range keys {
+		key := fmt.Sprintf("us-1.live.espra.com/room-%d", i)
+		before, ok := ten.Owner(key)
+		require.True(t, ok)
+		after, _ := eleven.Owner(key)
+		share[before.Name]++
+		if before.Name != after.Name {
+			moved++
+			require.Equal(t, "live-11", after.Name, "a key may only move to the new node")
+		}
+	}
+	require.InEpsilon(t, keys/11, moved, 0.10)
+	for name, n := range share {
+		require.InEpsilon(t, keys/10, n, 0.10, name)
+	}
+}
+
+var pinned = map[string]string{
+	"":                          "live-5",
+	"a":                         "live-2",
+	"eu-1.live.espra.com/lobby": "live-5",
+	"us-1.live.espra.com/lobby": "live-5",
+}
+
+func TestOwnerIsPinned(t *testing.T) {
+	// All nodes of all versions must agree: a change here moves every key.
+	table := nodesOf(5)
+	got := map[string]string{}
+	for key := range pinned {
+		n, _ := table.Owner(key)
+		got[key] = n.Name
+	}
+	require.Equal(t, pinned, got)
+
+	slices.Reverse(table.Nodes)
+	for key, want := range pinned {
+		n, _ := table.Owner(key)
+		require.Equal(t, want, n.Name, "order of the table")
+	}
+}
+
+func TestOwnerOfEmptyTable(t *testing.T) {
+	_, ok := Table{}.Owner("a")
+	require.False(t, ok)
+}
+
+func TestParse(t *testing.T) {
+	for _, tc := range []struct {
+		in   string
+		want []Node
+	}{
+		{"", nil},
+		{"live-1=10.0.0.1:8080", []Node{{Name: "live-1", Addr: "10.0.0.1:8080"}}},
+		{"a=10.0.0.1:80@us-east-a,b=[::1]:81@us-east-b", []Node{
+			{Name: "a", Zone: "us-east-a", Addr: "10.0.0.1:80"},
+			{Name: "b", Zone: "us-east-b", Addr: "[::1]:81"},
+		}},
+	} {
+		got, err := Parse(tc.in)
+		require.NoError(t, err, tc.in)
+		require.Empty(t, cmp.Diff(tc.want, got.Nodes))
+		require.Equal(t, tc.in, got.String())
+	}
+}
+
+func TestParseErrors(t *testing.T) {
+	for in, want := range map[string]string{
+		"live-1":               `placement: entry 1, "live-1": want name=host:port[@zone]`,
+		"a=1.1.1.1:1,":         `placement: entry 2, "": want name=host:port[@zone]`,
+		"a b=1.1.1.1:1":        `"a b" is not a name`,
+		"=1.1.1.1:1":           `"" is not a name`,
+		"a=1.1.1.1":            `"1.1.1.1" is not host:port`,
+		"a=:80":                `":80" is not host:port`,
+		"a=h:http":             `"http" is not a port`,
+		"a=h:0":                `"0" is not a port`,
+		"a=h:65536":            `"65536" is not a port`,
+		"a=h:1@":               `"" is not a zone`,
+		"a=h:1@z@y":            `"z@y" is not a zone`,
+		"a=h:1,b=h:2,a=h:3":    `entry 3, "a=h:3": name "a" is there twice`,
+		"a=h:1, b=h:2":         `" b" is not a name`,
+		"a=h:1@us-east-a;b=h:": `is not a zone`,
+	} {
+		_, err := Parse(in)
+		require.ErrorContains(t, err, want, in)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add("a=10.0.0.1:80@us-east-a,b=[::1]:81")
+	f.Add("a=b:c@d,")
+	f.Fuzz(func(t *testing.T, s string) {
+		table, err := Parse(s)
+		if err != nil {
+			return
+		}
+		again, err := Parse(table.String())
+		require.NoError(t, err)
+		require.Empty(t, cmp.Diff(table, again))
+	})
+}
+
+func TestWatched(t *testing.T) {
+	var clock time.Duration
+	answer, fail := nodesOf(3), error(nil)
+	answer.Epoch = 7
+	w := Watch(Table{Epoch: 5}, func() time.Duration { return clock }, func(context.Context) (Table, error) {
+		return answer, fail
+	})
+	changed := w.Changed()
+	clock = time.Minute
+	require.Equal(t, time.Minute, w.Age())
+
+	require.NoError(t, w.Set(Table{Epoch: 5, Nodes: nodesOf(1).Nodes}))
+	require.Empty(t, w.Current().Nodes, "an equal epoch only confirms")
+	require.Zero(t, w.Age())
+	require.Empty(t, changed)
+
+	got, err := w.Refresh(t.Context())
+	require.NoError(t, err)
+	require.Len(t, got.Nodes, 3)
+	<-changed
+
+	require.ErrorContains(t, w.Set(Table{Epoch: 6}), "older than 7")
+	require.Equal(t, uint64(7), w.Current().Epoch)
+
+	clock, fail = 2*time.Minute, errors.New("seed is gone")
+	got, err = w.Refresh(t.Context())
+	require.ErrorIs(t, err, fail)
+	require.Len(t, got.Nodes, 3, "the last good table stays")
+	require.Equal(t, time.Minute, w.Age())
+}
+
+func TestRefreshWithNobodyToAsk(t *testing.T) {
+	w := Watch(nodesOf(2), func() time.Duration { return 0 }, nil)
+	got, err := w.Refresh(t.Context())
+	require.NoError(t, err)
+	require.Len(t, got.Nodes, 2)
+}
+
+func BenchmarkOwner(b *testing.B) {
+	table := nodesOf(10)
+	for b.Loop() {
+		table.Owner("us-1.live.espra.com/lobby")
+	}
+}
+

@@ -1,0 +1,299 @@
+package proxy
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/espra/protoplex/nodes"
+	"github.com/espra/protoplex/nodes/placement"
+)
+
+// maxRefusing bounds the connections above the limit that are answered at all.
+const maxRefusing = 100
+
+type server struct {
+	ctx   context.Context
+	m     nodes.Machine
+	o     options
+	drain *nodes.Drain
+	table *placement.Watched
+	pool  *pool
+	open  *tunnels
+	cert  atomic.Pointer[tls.Certificate]
+
+	draw     string // name of the random numbers of request ids
+	requests atomic.Uint64
+	buffers  sync.Pool // of *[]byte, for bodies
+
+	running  sync.WaitGroup
+	mu       sync.Mutex
+	accepted uint64
+	conns    map[uint64]*conn
+	refusing int
+	stopping bool
+}
+
+func run(ctx context.Context, m nodes.Machine, o options) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s := &server{
+		ctx:     ctx,
+		m:       m,
+		o:       o,
+		table:   placement.Watch(o.table, m.Elapsed, nil),
+		pool:    newPool(ctx, m),
+		open:    newTunnels(),
+		draw:    fmt.Sprintf("proxy/request/%s/%d", m.Host().Proc, m.Now().UnixNano()),
+		buffers: sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }},
+		conns:   make(map[uint64]*conn),
+	}
+	if o.https != "" {
+		if err := s.loadCert(); err != nil {
+			return err
+		}
+	}
+	plain, secure, err := listen(m, o)
+	if err != nil {
+		return err
+	}
+	s.drain = nodes.NewDrain(ctx, m, nodes.DrainOptions{Window: o.window, Reload: s.reload})
+	return s.serve(plain, secure)
+}
+
+func (s *server) reload() {
+	if s.o.https == "" {
+		return
+	}
+	if err := s.loadCert(); err != nil {
+		s.m.Log().Error("certificate not reloaded", "error", err)
+		return
+	}
+	s.m.Log().Info("certificate reloaded")
+}
+
+func (s *server) loadCert() error {
+	pem, err := readFile(s.m.Disk(), s.o.cert)
+	if err != nil {
+		return fmt.Errorf("proxy: read certificate: %w", err)
+	}
+	cert, err := tls.X509KeyPair(pem, pem)
+	if err != nil {
+		return fmt.Errorf("proxy: read certificate: %w", err)
+	}
+	s.cert.Store(&cert)
+	return nil
+}
+
+func readFile(d nodes.Disk, name string) (b []byte, err error) {
+	f, err := d.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	if size > 1<<20 {
+		return nil, fmt.Errorf("%s is larger than 1 MiB", name)
+	}
+	b = make([]byte, size)
+	if n, err := f.ReadAt(b, 0); n < len(b) {
+		return nil, err
+	}
+	return b, nil
+}
+
+// serve runs until the drain says stop or the context ends, and leaves nothing
+// behind.
+func (s *server) serve(plain, secure net.Listener) error {
+	var accepting sync.WaitGroup
+	var listeners []net.Listener
+	attrs := []any{}
+	if plain != nil {
+		listeners = append(listeners, plain)
+		attrs = append(attrs, "http", plain.Addr().String())
+		accepting.Go(func() { s.accept(plain, nil) })
+	}
+	if secure != nil {
+		listeners = append(listeners, secure)
+		attrs = append(attrs, "https", secure.Addr().String())
+		config := &tls.Config{
+			Time:       s.m.Now,
+			MinVersion: tls.VersionTLS12,
+			NextProtos: []string{"http/1.1"},
+			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+				return s.cert.Load(), nil
+			},
+		}
+		accepting.Go(func() { s.accept(secure, config) })
+	}
+	s.m.Log().Info("listening", attrs...)
+	err := s.drain.Ready()
+
+	if err == nil {
+		select {
+		case <-s.ctx.Done():
+			err = s.ctx.Err()
+		case <-s.drain.Stopping():
+		}
+	}
+	for _, l := range listeners {
+		_ = l.Close() // the parent may have, or the machine
+	}
+	accepting.Wait()
+	if err == nil {
+		s.finish()
+	}
+	s.cutAll()
+	s.pool.close()
+	s.running.Wait()
+	return err
+}
+
+// finish waits for open work, within the time that it has, and then ends the
+// tunnels.
+func (s *server) finish() {
+	waiting := s.stop()
+	s.m.Log().Info("finishing", "connections", waiting, "tunnels", s.open.count())
+	done := make(chan struct{})
+	go func() {
+		s.running.Wait()
+		close(done)
+	}()
+	ctx, cancel := nodes.Timeout(s.ctx, s.m, "proxy/drain", s.o.drain)
+	defer cancel()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+	s.m.Log().Info("finished", "cut", s.open.cutAll(reasonDrain))
+}
+
+// stop ends the connections that wait for another request, now and from here
+// on, and gives the number of all that were open.
+func (s *server) stop() int {
+	s.mu.Lock()
+	s.stopping = true
+	s.mu.Unlock()
+	all := s.sorted()
+	for _, c := range all {
+		if c.resting.Load() {
+			_ = c.SetReadDeadline(past)
+		}
+	}
+	return len(all)
+}
+
+func (s *server) leaving() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopping
+}
+
+func (s *server) sorted() []*conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*conn, 0, len(s.conns))
+	for _, c := range s.conns {
+		all = append(all, c)
+	}
+	slices.SortFunc(all, func(a, b *conn) int { return cmp.Compare(a.id, b.id) })
+	return all
+}
+
+func (s *server) cutAll() {
+	for _, c := range s.sorted() {
+		_ = c.raw.Close()
+	}
+}
+
+// accept takes connections until the listener is closed. A config makes them
+// TLS.
+func (s *server) accept(l net.Listener, config *tls.Config) {
+	for {
+		raw, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) || s.ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			// Out of file descriptors, perhaps: that passes.
+			s.m.Log().Warn("accept failed", "error", err)
+			if nodes.Sleep(s.ctx, s.m, "proxy/accept/"+l.Addr().String(), 50*time.Millisecond) != nil {
+				return
+			}
+			continue
+		}
+		c, ok := s.admit(raw, config)
+		if !ok {
+			_ = raw.Close()
+			continue
+		}
+		go func() {
+			defer s.running.Done()
+			defer s.dismiss(c)
+			c.serve()
+		}()
+	}
+}
+
+// admit makes a connection ours. Above the limit it is admitted to be refused,
+// as long as those are few and a refusal costs no handshake.
+func (s *server) admit(raw net.Conn, config *tls.Config) (*conn, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	refused := len(s.conns)-s.refusing >= s.o.connections
+	if refused && (config != nil || s.refusing >= maxRefusing) {
+		return nil, false
+	}
+	s.accepted++
+	c := &conn{
+		Conn:    raw,
+		s:       s,
+		id:      s.accepted,
+		name:    strconv.FormatUint(s.accepted, 10),
+		raw:     raw,
+		refused: refused,
+	}
+	if config != nil {
+		c.tls = tls.Server(raw, config)
+		c.Conn = c.tls
+	}
+	if refused {
+		s.refusing++
+	}
+	s.conns[c.id] = c
+	s.running.Add(1)
+	return c, true
+}
+
+func (s *server) dismiss(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c.id)
+	if c.refused {
+		s.refusing--
+	}
+}
+
+// within runs f, and calls expire if it takes longer than d or the server ends;
+// expire must make f return. The error is then a timeout or the server's end.
+func (s *server) within(name string, d time.Duration, expire func(), f func() error) error {
+	ctx, cancel := nodes.Timeout(s.ctx, s.m, name, d)
+	defer cancel()
+	stop := context.AfterFunc(ctx, expire)
+	err := f()
+	if !stop() {
+		return ctx.Err()
+	}
+	return err
+}

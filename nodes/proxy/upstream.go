@@ -1,0 +1,157 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/espra/protoplex/nodes"
+)
+
+const (
+	connectTimeout = 2 * time.Second
+	maxIdle        = 64               // kept connections to one node
+	idleUpstream   = 30 * time.Second // less than nodes keep theirs
+)
+
+var errTooOld = errors.New("proxy: connection idle for too long")
+
+// past is a deadline that every clock takes for gone.
+var past = time.Unix(1, 0)
+
+// upstream is one connection to a node.
+type upstream struct {
+	net.Conn
+	br      *bufio.Reader
+	address string
+	name    string
+
+	taken   bool          // out of the pool again; guarded by the pool's lock
+	watched chan struct{} // closed when the watch of an idle one has ended
+	err     error         // why, to be read after that
+}
+
+// pool keeps idle connections to nodes, a few for each. Each is watched while
+// it idles, so that one which its node has closed is not used again.
+type pool struct {
+	ctx context.Context
+	m   nodes.Machine
+
+	mu     sync.Mutex
+	dialed uint64
+	idle   map[string][]*upstream // by address, the last used one last
+	closed bool
+}
+
+func newPool(ctx context.Context, m nodes.Machine) *pool {
+	return &pool{ctx: ctx, m: m, idle: make(map[string][]*upstream)}
+}
+
+// get gives an idle connection, or a new one.
+func (p *pool) get(ctx context.Context, address string) (*upstream, error) {
+	for {
+		u := p.take(address)
+		if u == nil {
+			return p.dial(ctx, address)
+		}
+		_ = u.SetReadDeadline(past)
+		<-u.watched
+		var timeout net.Error
+		if errors.As(u.err, &timeout) && timeout.Timeout() && u.SetReadDeadline(time.Time{}) == nil {
+			return u, nil
+		}
+		u.Close() // the node closed it, or spoke out of turn
+	}
+}
+
+func (p *pool) take(address string) *upstream {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := p.idle[address]
+	if len(list) == 0 {
+		return nil
+	}
+	u := list[len(list)-1]
+	u.taken = true
+	p.idle[address] = list[:len(list)-1]
+	return u
+}
+
+// dial always makes a new connection.
+func (p *pool) dial(ctx context.Context, address string) (*upstream, error) {
+	p.mu.Lock()
+	p.dialed++
+	name := strconv.FormatUint(p.dialed, 10)
+	p.mu.Unlock()
+	ctx, cancel := nodes.Timeout(ctx, p.m, "proxy/connect/"+name, connectTimeout)
+	defer cancel()
+	conn, err := p.m.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("proxy: connect to node: %w", err)
+	}
+	return &upstream{Conn: conn, br: bufio.NewReaderSize(conn, maxLine), address: address, name: name}, nil
+}
+
+// put takes a connection back on which nothing is outstanding.
+func (p *pool) put(u *upstream) {
+	p.mu.Lock()
+	if p.closed || u.br.Buffered() > 0 || len(p.idle[u.address]) >= maxIdle {
+		p.mu.Unlock()
+		u.Close()
+		return
+	}
+	u.taken, u.watched = false, make(chan struct{})
+	p.idle[u.address] = append(p.idle[u.address], u)
+	p.mu.Unlock()
+	go p.watch(u)
+}
+
+// watch waits until an idle connection is taken, is closed, or is too old.
+func (p *pool) watch(u *upstream) {
+	ctx, cancel := nodes.Timeout(p.ctx, p.m, "proxy/idle/"+u.name, idleUpstream)
+	stop := context.AfterFunc(ctx, func() { _ = u.SetReadDeadline(past) })
+	_, u.err = u.br.Peek(1)
+	if !stop() {
+		u.err = errTooOld // its deadline is about to be spoilt, if it is not yet
+	}
+	cancel()
+
+	p.mu.Lock()
+	mine := !u.taken
+	if mine {
+		list := p.idle[u.address]
+		if list = slices.DeleteFunc(list, func(o *upstream) bool { return o == u }); len(list) == 0 {
+			delete(p.idle, u.address)
+		} else {
+			p.idle[u.address] = list
+		}
+	}
+	p.mu.Unlock()
+	if mine {
+		u.Close()
+	}
+	close(u.watched)
+}
+
+// close ends the idle connections, and those that come back later.
+func (p *pool) close() {
+	p.mu.Lock()
+	p.closed = true
+	var all []*upstream
+	for _, list := range p.idle {
+		all = append(all, list...)
+	}
+	p.mu.Unlock()
+	for _, u := range all {
+		_ = u.SetReadDeadline(past) // its watch closes it
+	}
+	for _, u := range all {
+		<-u.watched
+	}
+}

@@ -1,0 +1,212 @@
+package scenarios
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/espra/protoplex/scenarios/story"
+	"github.com/espra/protoplex/sim"
+)
+
+// strike is one fault of the timeline in the world.
+type strike struct {
+	event   story.Event
+	begin   func()
+	heal    func()
+	touched func() uint64
+}
+
+// strikes prepares all faults of a story.
+func (p *platform) strikes() ([]strike, error) {
+	var all []strike
+	for _, e := range p.story.Timeline {
+		s := strike{event: e}
+		switch e.Fault {
+		case "region-lost", "zone-lost", "machine-lost":
+			p.powerLoss(&s)
+		case "process-killed":
+			p.kill(&s)
+		case "paused":
+			p.pause(&s)
+		case "clock-step":
+			p.clockStep(&s)
+		case "partition":
+			p.impair(&s, sim.Conditions{Cut: true}, p.onLink(e.On))
+		case "isolated":
+			p.impair(&s, sim.Conditions{Cut: true}, p.boundary(e.On))
+		case "latency":
+			p.impair(&s, sim.Conditions{Delay: e.Params.Duration("add")}, p.around(e.On))
+		case "loss":
+			p.impair(&s, sim.Conditions{Loss: partsPerMillion(e.Params.Share("percent"))}, p.around(e.On))
+		case "dns-timeout":
+			p.impair(&s, sim.Conditions{Loss: partsPerMillion(e.Params.Share("share"))}, p.queries(e))
+		default:
+			return nil, fmt.Errorf("%s: fault %s is in the vocabulary and not in the engine", p.story.Where(e.Pos), e.Fault)
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+func partsPerMillion(b story.BasisPoints) int64 { return int64(b) * 100 }
+
+// selected are the machines that a selector matches.
+func (p *platform) selected(s *story.Selector) []*sim.Machine {
+	var all []*sim.Machine
+	for _, name := range s.Match(p.machines) {
+		all = append(all, p.hosts[name])
+	}
+	return all
+}
+
+func (p *platform) set(s *story.Selector) map[*sim.Machine]bool {
+	set := map[*sim.Machine]bool{}
+	for _, m := range p.selected(s) {
+		set[m] = true
+	}
+	return set
+}
+
+func (p *platform) powerLoss(s *strike) {
+	machines := p.selected(s.event.On)
+	struck := uint64(0)
+	s.begin = func() {
+		for _, m := range machines {
+			if m.On() {
+				struck++
+				m.PowerOff()
+			}
+		}
+	}
+	s.heal = func() {
+		for _, m := range machines {
+			m.PowerOn()
+		}
+	}
+	s.touched = func() uint64 { return struck }
+}
+
+func (p *platform) kill(s *strike) {
+	struck := uint64(0)
+	s.begin = func() {
+		for _, m := range p.selected(s.event.On) {
+			for _, proc := range m.Processes() {
+				struck++
+				proc.Kill()
+			}
+		}
+	}
+	s.touched = func() uint64 { return struck }
+}
+
+func (p *platform) pause(s *strike) {
+	machines := p.selected(s.event.On)
+	s.begin = func() {
+		for _, m := range machines {
+			m.Pause()
+		}
+	}
+	held := uint64(0)
+	s.heal = func() {
+		for _, m := range machines {
+			held += uint64(m.Held())
+			m.Resume()
+		}
+	}
+	s.touched = func() uint64 { return held }
+}
+
+func (p *platform) clockStep(s *strike) {
+	by := s.event.Params.Duration("by")
+	struck := uint64(0)
+	step := func(d time.Duration) {
+		for _, m := range p.selected(s.event.On) {
+			struck++
+			m.Clock().Step(d)
+		}
+	}
+	s.begin = func() { step(by) }
+	s.heal = func() { step(-by) }
+	s.touched = func() uint64 { return struck }
+}
+
+func (p *platform) impair(s *strike, c sim.Conditions, match func(from, to *sim.Machine) bool) {
+	var fault *sim.Fault
+	s.begin = func() { fault = p.world.Impair(s.event.ID, c, match) }
+	s.heal = func() { fault.Heal() }
+	s.touched = func() uint64 {
+		if fault == nil {
+			return 0
+		}
+		return fault.Touched()
+	}
+}
+
+func (p *platform) onLink(s *story.Selector) func(from, to *sim.Machine) bool {
+	a, b, oneWay := p.set(s.From), p.set(s.To), s.OneWay
+	return func(from, to *sim.Machine) bool {
+		return a[from] && b[to] || !oneWay && b[from] && a[to]
+	}
+}
+
+// boundary matches what crosses the edge of a selection.
+func (p *platform) boundary(s *story.Selector) func(from, to *sim.Machine) bool {
+	set := p.set(s)
+	return func(from, to *sim.Machine) bool { return set[from] != set[to] }
+}
+
+// around matches a link, or all that a selection sends and receives.
+func (p *platform) around(s *story.Selector) func(from, to *sim.Machine) bool {
+	if s.Kind == story.ByLink {
+		return p.onLink(s)
+	}
+	set := p.set(s)
+	return func(from, to *sim.Machine) bool { return set[from] || set[to] }
+}
+
+// queries matches what is sent to the name servers of a provider, by all or by
+// some.
+func (p *platform) queries(e story.Event) func(from, to *sim.Machine) bool {
+	servers := map[*sim.Machine]bool{}
+	for _, m := range p.with(story.RoleNameServer, func(m story.Machine) bool { return m.Provider == e.On.Name }) {
+		servers[p.hosts[m.Name]] = true
+	}
+	askers := map[*sim.Machine]bool(nil)
+	if from := e.Params.Selector("from"); from != nil {
+		askers = p.set(from)
+	}
+	return func(from, to *sim.Machine) bool { return servers[to] && (askers == nil || askers[from]) }
+}
+
+// schedule puts the faults into the world's future.
+func (p *platform) schedule(all []strike) {
+	for _, s := range all {
+		p.world.At(s.event.At, func() {
+			p.world.Emit("FAULT", sim.Field{Key: "id", Value: s.event.ID}, sim.Field{Key: "fault", Value: s.event.Fault})
+			s.begin()
+		})
+		if at, heals := s.event.Heals(); heals && s.heal != nil {
+			p.world.At(at, func() {
+				p.world.Emit("HEAL", sim.Field{Key: "id", Value: s.event.ID})
+				s.heal()
+			})
+		}
+	}
+}
+
+// idle lists the faults that touched nothing: a fault without effect proves
+// nothing, so it is an error of the story.
+func idle(all []strike, until time.Duration) []story.Event {
+	var none []story.Event
+	for _, s := range all {
+		end, heals := s.event.Heals()
+		if (heals && end > until) || s.event.At >= until {
+			continue
+		}
+		if s.touched() == 0 {
+			none = append(none, s.event)
+		}
+	}
+	return slices.Clip(none)
+}

@@ -1,0 +1,134 @@
+package scenarios
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/espra/protoplex/scenarios/oracle"
+	"github.com/espra/protoplex/scenarios/story"
+)
+
+// propagation is how long a provider's name servers may take to serve a change:
+// they look every 5 s and wait for 10 s.
+const propagation = 16 * time.Second
+
+// judge asks the oracles for every expectation of the story, in file order.
+func (p *platform) judge(h oracle.History) []oracle.Verdict {
+	var all []oracle.Verdict
+	for _, x := range p.story.Expect.Always {
+		all = append(all, p.ask(h, x, oracle.Fault{}))
+	}
+	for _, a := range p.story.Expect.After {
+		fault, ok := findFault(h, a.Event)
+		for _, x := range a.Expect {
+			if !ok {
+				all = append(all, oracle.Verdict{Name: x.Oracle, First: fmt.Sprintf("fault %s never struck", a.Event)})
+				continue
+			}
+			f := fault
+			if a.Heals && x.Oracle == "clients-recovered" {
+				f.From = f.Until // counted from there
+			}
+			all = append(all, p.ask(h, x, f))
+		}
+	}
+	for _, x := range p.story.Expect.Throughout {
+		if hosts := x.Params.Names("of"); len(hosts) > 0 {
+			for _, host := range hosts {
+				all = append(all, oracle.Availability(h, p.asked(host), int(x.Params.Share("at-least")), x.Params.Duration("window")))
+			}
+			continue
+		}
+		all = append(all, p.ask(h, x, oracle.Fault{}))
+	}
+	return all
+}
+
+func findFault(h oracle.History, id string) (oracle.Fault, bool) {
+	i := slices.IndexFunc(h.Faults, func(f oracle.Fault) bool { return f.ID == id })
+	if i < 0 {
+		return oracle.Fault{}, false
+	}
+	return h.Faults[i], true
+}
+
+// asked is the host that clients ask for what host serves: www is asked for by
+// way of the apex.
+func (p *platform) asked(host string) string {
+	if host == story.WWW {
+		return story.Apex
+	}
+	return host
+}
+
+func (p *platform) ask(h oracle.History, x story.Expectation, f oracle.Fault) oracle.Verdict {
+	v := x.Params
+	switch x.Oracle {
+	case "live-streams":
+		return oracle.LiveStreams(h)
+	case "dns-points-somewhere":
+		return oracle.DNSPointsSomewhere(h, p.names(append([]string{story.Apex}, p.hostNames()...)))
+	case "detected":
+		return oracle.Detected(h, f, v.Duration("within"))
+	case "dns-moved":
+		at := v.Names("at")
+		only := h
+		only.Served = slices.DeleteFunc(slices.Clone(h.Served), func(s oracle.Served) bool { return !slices.Contains(at, s.Provider) })
+		return oracle.DNSMoved(only, f, p.names(v.Names("names")), v.Duration("within"))
+	case "clients-recovered":
+		return oracle.ClientsRecovered(h, f, int(v.Share("share")), v.Duration("within"))
+	case "pages":
+		each, _ := v.Counts("each-admin")
+		clear, _ := v.Counts("all-clear")
+		return oracle.Pages(h, oracle.Paging{Admins: p.story.Topology.Admins, From: f.From, Until: h.Lasts,
+			Each: oracle.Range(each), AllClear: oracle.Range(clear)})
+	case "superseded-owners":
+		return oracle.SupersededOwners(h, f, v.Duration("none-after"))
+	case "home":
+		var homes []string
+		for _, host := range p.hostNames() {
+			if region, _ := p.story.Topology.Home(host); region == f.Region {
+				homes = append(homes, host)
+			}
+		}
+		return oracle.Home(h, f, p.names(homes), v.Duration("within"))
+	case "nobody-paged":
+		return oracle.NobodyPaged(h, p.story.Topology.Admins)
+	case "apex-answers":
+		return oracle.ApexAnswers(h, story.Apex, int(v.Share("at-least")))
+	}
+	return oracle.Verdict{Name: x.Oracle, First: "the engine has no such oracle"}
+}
+
+// names says where the watched hosts may point.
+func (p *platform) names(watched []string) oracle.Names {
+	n := oracle.Names{Watched: watched, Targets: map[string]string{}, Propagation: propagation}
+	for _, r := range p.story.Topology.Regions {
+		n.Targets[balancerName(r.Name)] = r.Name
+	}
+	for _, m := range p.with(story.RoleVPS, nil) {
+		n.Targets[p.addr(m.Name).String()] = ""
+	}
+	return n
+}
+
+// windows cuts a run where its faults begin and heal.
+func windows(s *story.Story, lasts time.Duration) []oracle.Window {
+	cuts := []time.Duration{0, lasts}
+	for _, e := range s.Timeline {
+		cuts = append(cuts, e.At)
+		if at, heals := e.Heals(); heals {
+			cuts = append(cuts, at)
+		}
+	}
+	slices.Sort(cuts)
+	cuts = slices.Compact(cuts)
+	var all []oracle.Window
+	for i := 1; i < len(cuts); i++ {
+		if cuts[i] <= lasts {
+			all = append(all, oracle.Window{From: cuts[i-1], Until: cuts[i]})
+		}
+	}
+	return all
+}

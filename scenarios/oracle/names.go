@@ -1,0 +1,198 @@
+package oracle
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Names says which names an oracle watches and where they may point.
+type Names struct {
+	// Watched are hosts.
+	Watched []string
+	// Targets gives the region of every canonical name and address that the
+	// monitors check; the region of a target outside all regions is empty.
+	Targets map[string]string
+	// Propagation is how long a provider takes to serve a change. A target may
+	// still appear that long after its region was found to be down.
+	Propagation time.Duration
+}
+
+// sight is a name as one authority serves it.
+type sight struct{ provider, authority, name string }
+
+// sights gives what each authority served for each watched name, and the keys
+// of that in a stable order: all pairs of authority and name, seen or not.
+func sights(h History, watched []string) (map[sight][]Served, []sight) {
+	served := map[sight][]Served{}
+	var order []sight
+	known := map[sight]bool{}
+	for _, s := range h.Served {
+		at := sight{s.Provider, s.Authority, s.Name}
+		served[at] = append(served[at], s)
+		if a := (sight{s.Provider, s.Authority, ""}); !known[a] {
+			known[a] = true
+			for _, name := range watched {
+				order = append(order, sight{s.Provider, s.Authority, name})
+			}
+		}
+	}
+	slices.SortFunc(order, func(a, b sight) int {
+		return strings.Compare(a.provider+"\x00"+a.authority+"\x00"+a.name, b.provider+"\x00"+b.authority+"\x00"+b.name)
+	})
+	return served, order
+}
+
+// at gives what was served at a moment.
+func at(states []Served, t time.Duration) (Served, bool) {
+	for i := len(states) - 1; i >= 0; i-- {
+		if states[i].At <= t {
+			return states[i], true
+		}
+	}
+	return Served{}, false
+}
+
+// DNSPointsSomewhere judges that every authority gives, at every moment, at
+// least one target for every watched name, that all targets are among those
+// that are checked, and that none is added while its region is known to be
+// down. It counts the states judged.
+func DNSPointsSomewhere(h History, n Names) Verdict {
+	var d docket
+	served, order := sights(h, n.Watched)
+	for _, key := range order {
+		states := served[key]
+		if len(states) == 0 || states[0].At > 0 {
+			d.broke(0, "%s at 0:00, %s gives nothing for %s", key.provider, key.authority, key.name)
+		}
+		var before []string
+		for i, s := range states {
+			d.judged++
+			if len(s.Targets) == 0 {
+				d.broke(s.At, "%s at %s, %s gives nothing for %s", key.provider, Offset(s.At), key.authority, key.name)
+			}
+			for _, target := range s.Targets {
+				region, checked := n.Targets[target]
+				switch {
+				case !checked:
+					d.broke(s.At, "%s at %s, %s points %s at %s, which nobody checks", key.provider, Offset(s.At), key.authority, key.name, target)
+				case i > 0 && !slices.Contains(before, target) && knownDown(h, region, s.At-n.Propagation, s.At):
+					d.broke(s.At, "%s at %s, %s moved %s to %s, known to be down", key.provider, Offset(s.At), key.authority, key.name, target)
+				}
+			}
+			before = s.Targets
+		}
+	}
+	return d.verdict("names that point nowhere", fmt.Sprint(d.broken), "0")
+}
+
+// knownDown tells whether the region was held to be down all the time between
+// two moments.
+func knownDown(h History, region string, from, until time.Duration) bool {
+	down := false
+	for _, n := range h.Notices {
+		if n.Region != region || n.At > until {
+			continue
+		}
+		if n.Up || n.At <= from {
+			down = !n.Up
+		}
+	}
+	return down
+}
+
+// DNSMoved judges that, within a time of the fault, every authority has moved
+// every watched name out of the fault's region, home record and target alike.
+// It counts pairs of authority and name that pointed into the region before.
+func DNSMoved(h History, f Fault, n Names, within time.Duration) Verdict {
+	var d docket
+	served, order := sights(h, n.Watched)
+	away := func(s Served) bool {
+		return s.Home != f.Region && !slices.ContainsFunc(s.Targets, func(t string) bool { return n.Targets[t] == f.Region })
+	}
+	providers := map[string]bool{}
+	var slowest time.Duration
+	moved := 0
+	for _, key := range order {
+		states := served[key]
+		if s, ok := at(states, f.From); !ok || away(s) {
+			continue
+		}
+		d.judged++
+		providers[key.provider] = true
+		i := slices.IndexFunc(states, func(s Served) bool { return s.At > f.From && away(s) })
+		if i < 0 {
+			d.broke(f.From+within, "%s at %s, %s still has %s in %s", key.provider, Offset(f.From+within), key.authority, key.name, f.Region)
+			continue
+		}
+		moved++
+		took := states[i].At - f.From
+		slowest = max(slowest, took)
+		if took > within {
+			d.broke(f.From+within, "%s at %s, %s still had %s in %s; it moved at %s",
+				key.provider, Offset(f.From+within), key.authority, key.name, f.Region, Offset(states[i].At))
+		}
+	}
+	name := "DNS moved"
+	switch len(providers) {
+	case 0:
+	case 1:
+		name = "DNS moved at the one provider"
+	case 2:
+		name = "DNS moved at both providers"
+	default:
+		name = fmt.Sprintf("DNS moved at all %d providers", len(providers))
+	}
+	return d.verdict(name, reached(slowest, moved, d.judged), Span(within))
+}
+
+// reached tells how long it took until all were there.
+func reached(slowest time.Duration, there, of int) string {
+	if there < of || of == 0 {
+		return fmt.Sprintf("never (%d of %d)", there, of)
+	}
+	return Span(slowest)
+}
+
+// tenure is the time in which all authorities agreed on a host's home.
+type tenure struct {
+	from, until time.Duration
+	region      string
+}
+
+// tenures gives the agreed homes of a host, in order. While authorities
+// differ there is none.
+func tenures(h History, host string) []tenure {
+	served, order := sights(h, []string{host})
+	var moments []time.Duration
+	for _, key := range order {
+		for _, s := range served[key] {
+			moments = append(moments, s.At)
+		}
+	}
+	slices.Sort(moments)
+	moments = slices.Compact(moments)
+	var all []tenure
+	for i, t := range moments {
+		region, agreed := "", true
+		for j, key := range order {
+			s, _ := at(served[key], t)
+			agreed = agreed && (j == 0 || s.Home == region)
+			region = s.Home
+		}
+		if !agreed || region == "" {
+			continue
+		}
+		until := h.Lasts
+		if i+1 < len(moments) {
+			until = moments[i+1]
+		}
+		if last := len(all) - 1; last >= 0 && all[last].region == region && all[last].until == t {
+			all[last].until = until
+			continue
+		}
+		all = append(all, tenure{t, until, region})
+	}
+	return all
+}

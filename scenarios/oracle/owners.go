@@ -1,0 +1,104 @@
+package oracle
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// SupersededOwners judges that nobody sits for longer than after on a channel's
+// former owner: on one in a region that, by all authorities, is not the home of
+// the channel's host. Time counts from the change of home or from when the
+// fault healed, whichever is later, since a region that is cut off cannot learn
+// that it was superseded. It counts the subscriptions that lasted beyond the
+// healing.
+func SupersededOwners(h History, f Fault, after time.Duration) Verdict {
+	var d docket
+	homes := map[string][]tenure{}
+	for _, s := range sessions(h) {
+		if s.until <= f.Until || s.region() == "" {
+			continue
+		}
+		if _, ok := homes[s.host]; !ok {
+			homes[s.host] = tenures(h, s.host)
+		}
+		if len(homes[s.host]) == 0 {
+			continue // nothing says where it is at home
+		}
+		d.judged++
+		for _, home := range homes[s.host] {
+			limit := max(home.from, f.Until) + after
+			from, until := max(home.from, s.from, limit), min(home.until, s.until)
+			if home.region != s.region() && until > from {
+				d.broke(from, "%s at %s is on %s of %s, at home in %s since %s",
+					s.client, Offset(from), s.base.Incarnation, s.host, home.region, Offset(home.from))
+				break
+			}
+		}
+	}
+	return d.verdict("on a superseded owner, "+Span(after)+" on", strconv.Itoa(d.broken), "0")
+}
+
+// Home judges that, within a time of the fault's healing, the watched names
+// are back in the fault's region at every authority, to stay, and that every
+// subscriber of them has been served from there. It counts pairs of authority
+// and name that were away when the fault healed, and the subscriptions open
+// since.
+func Home(h History, f Fault, n Names, within time.Duration) Verdict {
+	var d docket
+	var slowest time.Duration
+	deadline, there := f.Until+within, 0
+	arrive := func(at time.Duration, late string) {
+		there++
+		slowest = max(slowest, at-f.Until)
+		if at > deadline {
+			d.broke(deadline, "%s; that came at %s", late, Offset(at))
+		}
+	}
+
+	served, order := sights(h, n.Watched)
+	for _, key := range order {
+		states := served[key]
+		if s, ok := at(states, f.Until); !ok || s.Home == f.Region {
+			continue
+		}
+		d.judged++
+		late := fmt.Sprintf("%s at %s, %s does not have %s in %s", key.provider, Offset(deadline), key.authority, key.name, f.Region)
+		back := len(states)
+		for back > 0 && states[back-1].Home == f.Region {
+			back--
+		}
+		if back == len(states) {
+			d.broke(deadline, "%s", late)
+			continue
+		}
+		arrive(states[back].At, late)
+	}
+	if d.judged == 0 {
+		return d.verdict("home after "+f.Region+" healed", reached(0, 0, 0), Span(within))
+	}
+
+	bySeat := map[seat][]*session{}
+	var seats []seat
+	for _, s := range sessions(h) {
+		if s.until <= f.Until || !slices.Contains(n.Watched, s.host) {
+			continue
+		}
+		if bySeat[s.seat] == nil {
+			seats = append(seats, s.seat)
+		}
+		bySeat[s.seat] = append(bySeat[s.seat], s)
+	}
+	for _, who := range seats {
+		d.judged++
+		late := fmt.Sprintf("%s at %s is not served from %s", who.client, Offset(deadline), f.Region)
+		i := slices.IndexFunc(bySeat[who], func(s *session) bool { return s.region() == f.Region })
+		if i < 0 {
+			d.broke(deadline, "%s", late)
+			continue
+		}
+		arrive(max(bySeat[who][i].from, f.Until), late)
+	}
+	return d.verdict("home after "+f.Region+" healed", reached(slowest, there, d.judged), Span(within))
+}

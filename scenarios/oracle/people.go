@@ -1,0 +1,92 @@
+package oracle
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Detected judges that the monitors held the fault's region to be down within a
+// time of the fault. It counts the one fault.
+func Detected(h History, f Fault, within time.Duration) Verdict {
+	const name = "outage detected"
+	var d docket
+	if !slices.Contains(h.Faults, f) || f.From > h.Lasts || knownDown(h, f.Region, f.From-1, f.From-1) {
+		return d.verdict(name, "no new outage", Span(within))
+	}
+	d.judged = 1
+	i := slices.IndexFunc(h.Notices, func(n Notice) bool { return n.Region == f.Region && !n.Up && n.At >= f.From })
+	if i < 0 {
+		d.broke(f.From+within, "nobody at %s held %s to be down", Offset(f.From+within), f.Region)
+		return d.verdict(name, "never", Span(within))
+	}
+	took := h.Notices[i].At - f.From
+	if took > within {
+		d.broke(f.From+within, "nobody at %s held %s to be down; %s did at %s", Offset(f.From+within), f.Region, h.Notices[i].By, Offset(h.Notices[i].At))
+	}
+	return d.verdict(name, Span(took), Span(within))
+}
+
+// Paging says how many texts an incident may cause.
+type Paging struct {
+	Admins      []string
+	From, Until time.Duration // texts accepted in [From, Until) belong to it
+	Each        Range         // pages to each admin
+	AllClear    Range         // all-clears to each admin
+}
+
+// Pages judges that each admin got as many pages, and as many all-clears, as
+// the incident is worth. It counts admins.
+func Pages(h History, p Paging) Verdict {
+	var d docket
+	pages, clears := map[string]int{}, map[string]int{}
+	for _, t := range h.Texts {
+		if t.At < p.From || t.At >= p.Until {
+			continue
+		}
+		count, allowed := pages, p.Each
+		if t.AllClear() {
+			count, allowed = clears, p.AllClear
+		}
+		count[t.To]++
+		if !slices.Contains(p.Admins, t.To) {
+			d.broke(t.At, "%s at %s is no admin, but was sent %q", t.To, Offset(t.At), t.Body)
+		} else if count[t.To] > allowed.Max {
+			d.broke(t.At, "%s at %s was sent one too many: %q", t.To, Offset(t.At), t.Body)
+		}
+	}
+	var each, clear []int
+	for _, admin := range p.Admins {
+		d.judged++
+		each, clear = append(each, pages[admin]), append(clear, clears[admin])
+		if pages[admin] < p.Each.Min {
+			d.broke(p.Until, "%s by %s had %d of %d pages", admin, Offset(p.Until), pages[admin], p.Each.Min)
+		}
+		if clears[admin] < p.AllClear.Min {
+			d.broke(p.Until, "%s by %s had %d of %d all-clears", admin, Offset(p.Until), clears[admin], p.AllClear.Min)
+		}
+	}
+	return d.verdict("pages to each admin",
+		fmt.Sprintf("%s, all-clear %s", spread(each), spread(clear)),
+		fmt.Sprintf("%s, all-clear %s", p.Each, p.AllClear))
+}
+
+func spread(counts []int) Range {
+	if len(counts) == 0 {
+		return Range{}
+	}
+	return Range{slices.Min(counts), slices.Max(counts)}
+}
+
+// NobodyPaged judges that no text was sent at all. It counts the admins who
+// were left in peace for the whole of the history.
+func NobodyPaged(h History, admins []string) Verdict {
+	var d docket
+	if h.Lasts > 0 {
+		d.judged = len(admins)
+	}
+	for _, t := range h.Texts {
+		d.broke(t.At, "%s at %s was sent %q", t.To, Offset(t.At), t.Body)
+	}
+	return d.verdict("texts to anybody", fmt.Sprint(len(h.Texts)), "0")
+}

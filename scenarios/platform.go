@@ -1,0 +1,462 @@
+package scenarios
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/espra/protoplex/fakes/dns"
+	"github.com/espra/protoplex/fakes/lb"
+	"github.com/espra/protoplex/fakes/sms"
+	"github.com/espra/protoplex/monitor"
+	"github.com/espra/protoplex/monitor/redirect"
+	"github.com/espra/protoplex/nodes"
+	"github.com/espra/protoplex/nodes/live"
+	"github.com/espra/protoplex/nodes/placement"
+	"github.com/espra/protoplex/nodes/proxy"
+	"github.com/espra/protoplex/scenarios/pki"
+	"github.com/espra/protoplex/scenarios/story"
+	"github.com/espra/protoplex/sim"
+	"github.com/espra/protoplex/sim/names"
+)
+
+// Where the roles find their files, and what they keep secret from one another.
+const (
+	certFile  = "/etc/protoplex/tls.pem"
+	rootsFile = "/etc/protoplex/roots.pem"
+	keyFile   = "/etc/protoplex/vantage.pem"
+	confFile  = "/etc/protoplex/monitor.yaml"
+	stateFile = "/var/lib/protoplex/monitor.json"
+
+	smsAccount = "AC00000000000000000000000000000001"
+	smsToken   = "the account's token"
+	smsFrom    = "+15550100"
+	dnsToken   = "the provider's token"
+	cloudZone  = "elb.amazonaws.com"
+)
+
+// platform is everything that a story's topology names, booted in a world.
+type platform struct {
+	story    *story.Story
+	world    *sim.World
+	machines []story.Machine
+	hosts    map[string]*sim.Machine
+	roles    nodes.Roles
+	ca       *pki.CA
+}
+
+// rolesOf are the programs that machines run: the platform's own as production
+// runs them, and the fakes of what is around it.
+func (p *platform) platformRoles() nodes.Roles {
+	return nodes.Roles{
+		"proxy": proxy.Run, "live": live.Run, "monitor": monitor.Run, "redirect": redirect.Run,
+		"lb": lb.Run, "authority": dns.RunAuthority, "linode": dns.RunLinode, "digitalocean": dns.RunDigitalOcean,
+		"cloud": dns.RunCloud, "twilio": sms.RunTwilio,
+		"control": runControl,
+		"resolver": func(ctx context.Context, m nodes.Machine, args []string) error {
+			return names.Serve(ctx, m, names.Options{Roots: p.roots(), Now: m.Now})
+		},
+	}
+}
+
+// runControl is a site of somebody else, which practically always answers.
+func runControl(ctx context.Context, m nodes.Machine, _ []string) error {
+	l, err := m.Listen("tcp", ":80")
+	if err != nil {
+		return err
+	}
+	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, "It works!")
+	}), ReadHeaderTimeout: 10 * time.Second}
+	stop := context.AfterFunc(ctx, func() { s.Close() })
+	defer stop()
+	return s.Serve(l)
+}
+
+// boot makes all machines and starts what runs on them.
+func boot(w *sim.World, s *story.Story) (*platform, error) {
+	p := &platform{story: s, world: w, machines: s.Machines(), hosts: map[string]*sim.Machine{}}
+	p.roles = p.platformRoles()
+	ca, err := pki.New(s.Starts.Add(-24*time.Hour), s.Starts.Add(s.Lasts+30*24*time.Hour))
+	if err != nil {
+		return nil, err
+	}
+	p.ca = ca
+	p.distances()
+	for _, m := range p.machines {
+		options := []sim.MachineOption{sim.In(p.place(m))}
+		if p.resolves(m) {
+			options = append(options, sim.WithResolvers(netip.MustParseAddrPort("127.0.0.1:53")))
+		}
+		p.hosts[m.Name] = w.NewMachine(m.Name, options...)
+	}
+	keys := p.vantageKeys()
+	for _, m := range p.machines {
+		var err error
+		switch m.Role {
+		case story.RoleProxy:
+			err = p.proxy(m)
+		case story.RoleLive:
+			p.live(m)
+		case story.RoleBalancer:
+			p.balancer(m)
+		case story.RoleVPS:
+			err = p.vps(m, keys)
+		case story.RoleAPI:
+			err = p.api(m)
+		case story.RoleNameServer:
+			err = p.nameServer(m)
+		case story.RoleRoot, story.RoleCom:
+			err = p.tld(m)
+		case story.RoleCloudDNS:
+			p.cloudDNS(m)
+		case story.RoleControl:
+			p.run(m.Name, "control")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("set up %s: %w", m.Name, err)
+		}
+	}
+	return p, nil
+}
+
+// resolves tells whether a machine has its own caching resolver.
+func (p *platform) resolves(m story.Machine) bool {
+	switch m.Role {
+	case story.RoleLive, story.RoleVPS, story.RoleBrowser, story.RolePublisher:
+		return true
+	}
+	return false
+}
+
+// run has a role started at every boot of a machine.
+func (p *platform) run(machine, role string, args ...string) {
+	p.hosts[machine].OnBoot(func(m *sim.Machine) { p.supervise(m, role, args) })
+}
+
+// restartDelay is that of the machines' init.
+const restartDelay = time.Second
+
+// supervise starts a role, and again whenever it ends, as init does.
+func (p *platform) supervise(m *sim.Machine, role string, args []string) {
+	proc := startRole(m, role, p.roles, args)
+	console := m.Console()
+	go func() {
+		select {
+		case <-proc.Done():
+		case <-console.Done():
+			return
+		}
+		p.world.After(restartDelay, func() {
+			if console.Alive() {
+				p.supervise(m, role, args)
+			}
+		})
+	}()
+}
+
+// place is where a machine stands for the network: those outside the regions are
+// each somewhere of their own, and clients live near the region of their host.
+func (p *platform) place(m story.Machine) (region, zone string) {
+	switch m.Role {
+	case story.RoleBrowser, story.RolePublisher:
+		return p.isp(m.Group), m.Name
+	case story.RoleVPS, story.RoleControl, story.RoleRoot, story.RoleCom:
+		return m.Name, ""
+	case story.RoleAPI, story.RoleNameServer:
+		return m.Provider, m.Name
+	case story.RoleCloudDNS:
+		return "cloud", m.Name
+	}
+	return m.Region, m.Zone
+}
+
+// isp is the access network of a group of clients.
+func (p *platform) isp(group string) string {
+	for _, g := range p.story.Workload {
+		if g.ID != group {
+			continue
+		}
+		if home, ok := p.story.Topology.Home(g.Home); ok {
+			return "homes near " + home
+		}
+	}
+	return "homes"
+}
+
+// distances sets the latencies that matter; the rest follows from the seed.
+func (p *platform) distances() {
+	for i, r := range p.story.Topology.Regions {
+		p.world.SetDistance(r.Name, "homes near "+r.Name, 8*time.Millisecond)
+		for _, other := range p.story.Topology.Regions[i+1:] {
+			p.world.SetDistance(r.Name, other.Name, 38*time.Millisecond)
+			p.world.SetDistance(r.Name, "homes near "+other.Name, 45*time.Millisecond)
+			p.world.SetDistance("homes near "+r.Name, other.Name, 45*time.Millisecond)
+		}
+	}
+}
+
+func (p *platform) addr(machine string) netip.Addr { return p.hosts[machine].Addr() }
+
+// with lists the machines of a role.
+func (p *platform) with(role string, match func(story.Machine) bool) []story.Machine {
+	var all []story.Machine
+	for _, m := range p.machines {
+		if m.Role == role && (match == nil || match(m)) {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+func (p *platform) inRegion(role, region string) []story.Machine {
+	return p.with(role, func(m story.Machine) bool { return m.Region == region })
+}
+
+func (p *platform) roots() []netip.AddrPort {
+	var roots []netip.AddrPort
+	for _, m := range p.with(story.RoleRoot, nil) {
+		roots = append(roots, netip.AddrPortFrom(p.addr(m.Name), 53))
+	}
+	return roots
+}
+
+// files puts files on a machine's disk.
+func (p *platform) files(machine string, files map[string][]byte) error {
+	for name, data := range files {
+		if err := p.hosts[machine].Disk().WriteFile(name, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hostNames are the hosts of the platform that have a home.
+func (p *platform) hostNames() []string {
+	hosts := []string{story.WWW}
+	for _, h := range story.LiveHosts {
+		if _, ok := p.story.Topology.Home(h.Host); ok {
+			hosts = append(hosts, h.Host)
+		}
+	}
+	return hosts
+}
+
+// table is the static placement of a region.
+func (p *platform) table(region string) string {
+	var t placement.Table
+	for _, m := range p.inRegion(story.RoleLive, region) {
+		t.Nodes = append(t.Nodes, placement.Node{Name: m.Name, Zone: m.Zone, Addr: p.addr(m.Name).String() + ":8080"})
+	}
+	return t.String()
+}
+
+func (p *platform) proxy(m story.Machine) error {
+	cert, err := p.ca.Leaf(p.hostNames()...)
+	if err != nil {
+		return err
+	}
+	if err := p.files(m.Name, map[string][]byte{certFile: cert}); err != nil {
+		return err
+	}
+	args := []string{"--http", ":8080", "--https", ":8443", "--cert", certFile, "--www", story.WWW, "--live", p.table(m.Region), "--children", "2"}
+	for _, host := range p.hostNames() {
+		args = append(args, "--host", host)
+	}
+	p.run(m.Name, "proxy", args...)
+	return nil
+}
+
+func (p *platform) live(m story.Machine) {
+	p.run(m.Name, "resolver")
+	args := []string{"--listen", ":8080", "--name", m.Name, "--region", m.Region, "--live", p.table(m.Region)}
+	for _, h := range p.hostNames() {
+		if h != story.WWW {
+			args = append(args, "--home", h)
+		}
+	}
+	p.run(m.Name, "live", args...)
+}
+
+func (p *platform) balancer(m story.Machine) {
+	args := []string{"--forward", "80=8080", "--forward", "443=8443", "--zone", m.Zone}
+	for _, t := range p.inRegion(story.RoleProxy, m.Region) {
+		args = append(args, "--target", fmt.Sprintf("%s@%s=%s", t.Name, t.Zone, p.addr(t.Name)))
+	}
+	p.run(m.Name, "lb", args...)
+}
+
+func (p *platform) cloudDNS(m story.Machine) {
+	args := []string{"--zone", cloudZone, "--ns", m.Name + "." + cloudZone}
+	for _, b := range p.with(story.RoleBalancer, nil) {
+		args = append(args, "--lb", fmt.Sprintf("%s=%s@%s", b.Region, p.addr(b.Name), b.Zone))
+	}
+	p.run(m.Name, "cloud", args...)
+}
+
+// balancerName is the name of a region's load balancer in the cloud's zone.
+func balancerName(region string) string { return region + "." + cloudZone }
+
+func providerDomain(provider string) string { return provider + ".com" }
+
+func (p *platform) api(m story.Machine) error {
+	host := "api." + providerDomain(m.Provider)
+	cert, err := p.ca.Leaf(host)
+	if err != nil {
+		return err
+	}
+	files := map[string][]byte{certFile: cert}
+	args := []string{"--cert", certFile}
+	if m.Provider == "twilio" {
+		args = append(args, "--account", smsAccount, "--token", smsToken, "--from", smsFrom)
+	} else {
+		files["/zone"] = []byte(p.zone())
+		args = append(args, "--token", dnsToken, "--zonefile", "/zone")
+	}
+	if err := p.files(m.Name, files); err != nil {
+		return err
+	}
+	p.run(m.Name, m.Provider, args...)
+	return nil
+}
+
+func (p *platform) nameServer(m story.Machine) error {
+	err := p.files(m.Name, map[string][]byte{"/own": []byte(p.providerZone(m.Provider)), "/zone": []byte(p.zone())})
+	if err != nil {
+		return err
+	}
+	p.run(m.Name, "authority", "--zonefile", "/own", "--zonefile", "/zone",
+		"--pull", fmt.Sprintf("http://%s:8600/zones", p.addr(m.Provider+"-api")))
+	return nil
+}
+
+func (p *platform) tld(m story.Machine) error {
+	zone := p.rootZone()
+	if m.Role == story.RoleCom {
+		zone = p.comZone()
+	}
+	files := map[string][]byte{"/zone": []byte(zone)}
+	args := []string{"--zonefile", "/zone"}
+	if m.Role == story.RoleCom {
+		files["/sites"] = []byte(p.sitesZone())
+		files["/twilio"] = []byte(p.twilioZone())
+		args = append(args, "--zonefile", "/sites", "--zonefile", "/twilio")
+	}
+	if err := p.files(m.Name, files); err != nil {
+		return err
+	}
+	p.run(m.Name, "authority", args...)
+	return nil
+}
+
+// vantageKeys are the keys with which the vantages sign what they saw. They are
+// the same in every run, as what depends on them must be.
+func (p *platform) vantageKeys() map[string]ed25519.PrivateKey {
+	keys := map[string]ed25519.PrivateKey{}
+	for i, m := range p.with(story.RoleVPS, nil) {
+		seed := make([]byte, ed25519.SeedSize)
+		copy(seed, m.Name)
+		seed[ed25519.SeedSize-1] = byte(i)
+		keys[m.Name] = ed25519.NewKeyFromSeed(seed)
+	}
+	return keys
+}
+
+func (p *platform) vps(m story.Machine, keys map[string]ed25519.PrivateKey) error {
+	cert, err := p.ca.Leaf(story.Apex, m.Name)
+	if err != nil {
+		return err
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(keys[m.Name])
+	if err != nil {
+		return err
+	}
+	conf, err := yaml.Marshal(p.monitorConfig(m, keys))
+	if err != nil {
+		return err
+	}
+	err = p.files(m.Name, map[string][]byte{
+		certFile: cert, rootsFile: p.ca.RootsPEM(), confFile: conf,
+		keyFile:       pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}),
+		"/etc/dns":    []byte(dnsToken + "\n"),
+		"/etc/twilio": []byte(smsToken + "\n"),
+	})
+	if err != nil {
+		return err
+	}
+	if err := p.hosts[m.Name].Disk().MkdirAll("/var/lib/protoplex"); err != nil {
+		return err
+	}
+	p.run(m.Name, "resolver")
+	p.run(m.Name, "redirect", "--http", ":80", "--https", ":443", "--cert", certFile, "--from", story.Apex, "--to", story.WWW)
+	p.run(m.Name, "monitor", "--config", confFile)
+	return nil
+}
+
+// phone is the number of an admin.
+func (p *platform) phone(admin string) string {
+	return fmt.Sprintf("+1555020%d", 1000+slices.Index(p.story.Topology.Admins, admin))
+}
+
+func (p *platform) monitorConfig(m story.Machine, keys map[string]ed25519.PrivateKey) monitor.Config {
+	t := p.story.Topology
+	c := monitor.Config{
+		Name: m.Name, Listen: ":8700", Cert: certFile, Key: keyFile, Roots: rootsFile, State: stateFile,
+		Status: "espra.com/i/",
+		Probe:  t.Monitor.Probe, Limit: 4 * time.Second, OpenAfter: t.Monitor.OpenAfter, CloseAfter: t.Monitor.CloseAfter,
+		HoldDown: t.Monitor.HoldDown, BlindAfter: 10 * time.Minute, ActorDelay: 20 * time.Second, Guard: 30,
+	}
+	for i, v := range p.with(story.RoleVPS, nil) {
+		if v.Name == m.Name {
+			c.Rank = i
+			continue
+		}
+		public, _ := keys[v.Name].Public().(ed25519.PublicKey)
+		c.Peers = append(c.Peers, monitor.Peer{Name: v.Name, Rank: i, URL: "https://" + v.Name + ":8700",
+			PublicKey: base64.StdEncoding.EncodeToString(public)})
+	}
+	for _, v := range p.with(story.RoleControl, nil) {
+		c.Controls = append(c.Controls, monitor.Control{Name: v.Name, URL: "http://" + v.Name + ".example.com/"})
+	}
+	var regions []string
+	balancers := map[string]string{}
+	for _, r := range t.Regions {
+		regions = append(regions, r.Name)
+		balancers[r.Name] = balancerName(r.Name)
+		c.Targets = append(c.Targets, monitor.Target{Name: r.Name + "-web", Kind: "http", Region: r.Name,
+			URL: "https://" + story.WWW + "/", Connect: balancerName(r.Name) + ":443"})
+	}
+	for _, name := range t.DNS.Providers {
+		provider := monitor.Provider{Name: name, URL: "https://api." + providerDomain(name), Token: "/etc/dns", Zone: story.Apex}
+		for i, ns := range p.with(story.RoleNameServer, func(m story.Machine) bool { return m.Provider == name }) {
+			address := strings.TrimPrefix(ns.Name, name+"-") + "." + providerDomain(name) + ":53"
+			provider.Authorities = append(provider.Authorities, address)
+			if i == 0 {
+				c.Targets = append(c.Targets, monitor.Target{Name: name + "-dns", Kind: "dns", Server: address, Zone: story.Apex})
+			}
+		}
+		c.Providers = append(c.Providers, provider)
+	}
+	for _, host := range p.hostNames() {
+		home, _ := t.Home(host)
+		others := slices.DeleteFunc(slices.Clone(regions), func(r string) bool { return r == home })
+		c.Homes = append(c.Homes, monitor.HomeConfig{Host: host, Regions: append([]string{home}, others...), LB: balancers, TTL: t.DNS.TTL})
+	}
+	if slices.Contains(t.SMS, "twilio") {
+		c.SMS = monitor.SMSConfig{URL: "https://api.twilio.com", Account: smsAccount, Token: "/etc/twilio", From: smsFrom}
+		for _, a := range t.Admins {
+			c.Admins = append(c.Admins, monitor.Admin{Name: a, Phone: p.phone(a)})
+		}
+	}
+	return c
+}

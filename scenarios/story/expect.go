@@ -1,0 +1,333 @@
+package story
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// Expect is what a story promises, in file order.
+type Expect struct {
+	Always     []Expectation
+	After      []Aftermath
+	Throughout []Expectation
+}
+
+// Aftermath is what has to hold after a fault has struck, or has healed.
+type Aftermath struct {
+	Pos    Pos
+	Event  string // the fault's ID
+	Heals  bool   // counted from the fault's end, not from its start
+	Expect []Expectation
+}
+
+// Expectation is one named oracle with its parameters.
+type Expectation struct {
+	Pos    Pos
+	Oracle string // the name of one of Oracles
+	Params Values
+}
+
+func (r *reader) expect(v value, s *Story, machines []Machine) Expect {
+	var x Expect
+	entries := r.entries(v)
+	for _, e := range entries {
+		words := phrase{text: e.key, pos: e.keyPos, exact: true}.words()
+		switch {
+		case e.key == string(Always):
+			x.Always = r.always(e.value, s)
+		case e.key == string(Throughout):
+			x.Throughout = r.expectations(e.value, Throughout, Event{}, s, machines)
+		case len(words) > 0 && words[0].text == string(After):
+			if a, ok := r.aftermath(e, words, s, machines); ok {
+				x.After = append(x.After, a)
+			}
+		default:
+			known := []string{string(Always), string(Throughout)}
+			for _, event := range s.Timeline {
+				known = append(known, "after "+event.ID, "after "+event.ID+" heals")
+			}
+			r.failf(e.keyPos, "unknown key %q%s", clip(e.key), r.suggest(e.key, known))
+		}
+	}
+	if v.given() && isMap(v.node) && len(entries) == 0 {
+		r.failf(v.pos, "expect: a story that expects nothing cannot fail")
+	}
+	return x
+}
+
+func (r *reader) aftermath(e entry, words []word, s *Story, machines []Machine) (Aftermath, bool) {
+	a := Aftermath{Pos: e.keyPos}
+	switch {
+	case len(words) == 3 && words[2].text == "heals":
+		a.Heals = true
+	case len(words) != 2:
+		r.failf(e.keyPos, "want after FAULT, or after FAULT heals, not %q", clip(e.key))
+		return a, false
+	}
+	a.Event = words[1].text
+	var ids []string
+	for _, event := range s.Timeline {
+		ids = append(ids, event.ID)
+	}
+	i := slices.IndexFunc(s.Timeline, func(event Event) bool { return event.ID == a.Event })
+	if i < 0 {
+		r.failf(words[1].at, "after: no fault has the id %q%s", clip(a.Event), r.suggest(a.Event, ids))
+		return a, false
+	}
+	event, scope := s.Timeline[i], After
+	if a.Heals {
+		scope = AfterHeals
+		if _, heals := event.Heals(); !heals && !r.broken[a.Event] {
+			r.failf(words[1].at, "after: %s never heals; give it a duration with the key \"for\"", a.Event)
+			return a, false
+		}
+	}
+	a.Expect = r.expectations(e.value, scope, event, s, machines)
+	return a, true
+}
+
+// always reads a list of expectations without parameters.
+func (r *reader) always(v value, s *Story) []Expectation {
+	var all []Expectation
+	for _, e := range r.list(v, len(Oracles)) {
+		p, ok := r.phrase(e)
+		if !ok {
+			continue
+		}
+		spec, ok := r.oracle(p.text, p.pos, Always)
+		if !ok {
+			continue
+		}
+		x := Expectation{Pos: p.pos, Oracle: spec.Name}
+		if slices.ContainsFunc(all, func(o Expectation) bool { return o.Oracle == x.Oracle }) {
+			r.failf(p.pos, "always: %s comes twice", x.Oracle)
+			continue
+		}
+		r.judge(spec, &x, Always, Event{}, s)
+		all = append(all, x)
+	}
+	return all
+}
+
+func (r *reader) oracle(name string, at Pos, scope Scope) (Oracle, bool) {
+	spec, ok := FindOracle(name)
+	if !ok {
+		r.failf(at, "unknown expectation %q%s", clip(name), r.suggest(name, oracleNames(scope)))
+		return spec, false
+	}
+	if !slices.Contains(spec.Scopes, scope) {
+		where := make([]string, len(spec.Scopes))
+		for i, w := range spec.Scopes {
+			where[i] = map[Scope]string{
+				Always: `"always"`, Throughout: `"throughout"`, After: `"after FAULT"`, AfterHeals: `"after FAULT heals"`,
+			}[w]
+		}
+		r.failf(at, "%s belongs under %s", name, strings.Join(where, " or "))
+		return spec, false
+	}
+	return spec, true
+}
+
+// expectations reads a mapping from oracles to their parameters, or to lists of
+// them for an oracle that is used more than once.
+func (r *reader) expectations(v value, scope Scope, event Event, s *Story, machines []Machine) []Expectation {
+	var all []Expectation
+	entries := r.entries(v)
+	for _, e := range entries {
+		spec, ok := r.oracle(e.key, e.keyPos, scope)
+		if !ok {
+			continue
+		}
+		if len(spec.Params) == 0 {
+			if b, isBool := e.value.node.(*ast.BoolNode); !isBool || !b.Value {
+				r.failf(e.value.pos, "%s: write %s: true, or leave it out", e.key, e.key)
+				continue
+			}
+			x := Expectation{Pos: e.keyPos, Oracle: spec.Name}
+			r.judge(spec, &x, scope, event, s)
+			all = append(all, x)
+			continue
+		}
+		for _, v := range r.oneOrMore(e.value) {
+			f := r.fields(v, paramNames(spec.Params)...)
+			x := Expectation{Pos: e.keyPos, Oracle: spec.Name}
+			if v.node != e.value.node {
+				x.Pos = v.pos
+			}
+			x.Params = r.values(f, spec.Params, s, machines)
+			r.judge(spec, &x, scope, event, s)
+			all = append(all, x)
+		}
+	}
+	if v.given() && isMap(v.node) && len(entries) == 0 {
+		r.failf(v.pos, "%s: nothing is expected", v.key)
+	}
+	return all
+}
+
+// judge checks that a run of the story can judge an expectation. Its methods
+// report at most one error for each expectation.
+type judge struct {
+	r     *reader
+	s     *Story
+	x     *Expectation
+	scope Scope
+	event Event // zero under always and throughout
+	done  bool
+}
+
+func (r *reader) judge(spec Oracle, x *Expectation, scope Scope, event Event, s *Story) {
+	j := &judge{r: r, s: s, x: x, scope: scope, event: event}
+	if r.loose || r.broken[event.ID] {
+		return
+	}
+	if len(spec.Params) > 0 {
+		j.needTime()
+	}
+	if spec.check != nil {
+		spec.check(j)
+	}
+}
+
+func (j *judge) failf(p Pos, format string, args ...any) {
+	if !j.done {
+		j.r.failf(p, "%s can never be judged: "+format, append([]any{j.x.Oracle}, args...)...)
+	}
+	j.done = true
+}
+
+// needTime refuses a deadline after the end of the story.
+func (j *judge) needTime() {
+	from := j.event.At
+	if j.scope == AfterHeals {
+		from += j.event.For
+	}
+	for _, name := range []string{"within", "none-after"} {
+		if v, ok := j.x.Params.Get(name); ok && j.s.Lasts > 0 && from+v.Duration > j.s.Lasts {
+			j.failf(v.Pos, "its time is up at %v, after the end at %v", short(from+v.Duration), short(j.s.Lasts))
+		}
+	}
+}
+
+func (j *judge) needWindow() {
+	if v, ok := j.x.Params.Get("window"); ok && j.s.Lasts > 0 && v.Duration > j.s.Lasts {
+		j.failf(v.Pos, "the window %v is longer than the story", short(v.Duration))
+	}
+}
+
+func (j *judge) need(ok bool, format string, args ...any) {
+	if !ok {
+		j.failf(j.x.Pos, format, args...)
+	}
+}
+
+func (j *judge) groups(match func(Group) bool) bool { return slices.ContainsFunc(j.s.Workload, match) }
+
+func (j *judge) needSubscribers() {
+	j.need(j.groups(func(g Group) bool { return g.Does(Subscribe) }), "no client subscribes")
+}
+
+func (j *judge) needPublishers() {
+	j.need(j.groups(func(g Group) bool { return g.Does(Publish) }), "no client publishes")
+}
+
+func (j *judge) needBrowsers() {
+	j.need(j.groups(func(g Group) bool { return g.Browsers > 0 && len(g.Do) > 0 }), "the workload has no browsers")
+}
+
+func (j *judge) needLoads() {
+	j.need(j.groups(func(g Group) bool { return g.Does(Load) }), "no client loads the apex page")
+}
+
+// needTraffic wants clients for each host that the expectation names.
+func (j *judge) needTraffic() {
+	of, _ := j.x.Params.Get("of")
+	for _, host := range of.Names {
+		switch {
+		case host == Apex || host == WWW:
+			if !j.groups(func(g Group) bool { return g.Does(Load) }) {
+				j.failf(of.Pos, "no client asks anything of %s", host)
+			}
+		case !j.groups(func(g Group) bool {
+			return g.Home == host && (g.Does(Subscribe) || g.Does(Publish)) || g.Home == "" && g.Does(Publish)
+		}):
+			j.failf(of.Pos, "no client asks anything of %s", host)
+		}
+	}
+}
+
+func (j *judge) needVPS() {
+	j.need(len(j.s.Topology.VPS) > 0, "the topology has no VPS")
+}
+
+func (j *judge) needPaging() {
+	j.needVPS()
+	j.need(len(j.s.Topology.SMS) > 0, "the topology has no SMS gateway")
+	j.need(len(j.s.Topology.Admins) > 0, "the topology has no admins")
+}
+
+func (j *judge) needLostRegion() {
+	j.need(len(j.event.LostRegions()) > 0, "%s takes no region away", j.event.ID)
+}
+
+func (j *judge) needOtherRegion() {
+	j.need(len(j.s.Topology.Regions) > 1, "there is no other region")
+}
+
+// needHealing wants the fault to end if the parameter is given.
+func (j *judge) needHealing(param string) {
+	v, ok := j.x.Params.Get(param)
+	if _, heals := j.event.Heals(); ok && v.Counts.Max > 0 && !heals {
+		j.failf(v.Pos, "%s never heals", j.event.ID)
+	}
+}
+
+// needNoContradiction compares pages with nobody-paged, which comes from the
+// same file and cannot hold together with it.
+func (j *judge) needNoContradiction() {
+	if v, ok := j.x.Params.Get("each-admin"); ok && v.Counts.Min > 0 && j.s.silent {
+		j.r.failf(v.Pos, "each-admin: the story also expects nobody-paged")
+	}
+}
+
+// fillNames gives dns-moved the names and providers that the file leaves out,
+// and refuses names whose home the fault does not touch.
+func (j *judge) fillNames() {
+	lost := j.s.Topology.homes(j.event.LostRegions())
+	names, given := j.x.Params.Get("names")
+	for _, host := range names.Names {
+		if !slices.Contains(lost, host) {
+			j.failf(names.Pos, "%s does not take the home of %s away", j.event.ID, host)
+		}
+	}
+	if !given {
+		j.x.Params = append(j.x.Params, Value{Pos: j.x.Pos, Name: "names", Names: lost})
+	}
+	if _, given := j.x.Params.Get("at"); !given {
+		j.x.Params = append(j.x.Params, Value{Pos: j.x.Pos, Name: "at", Names: slices.Clone(j.s.Topology.DNS.Providers)})
+	}
+}
+
+// silentStory reports whether the file expects that nobody is paged. It looks
+// ahead, because keys may come in any order.
+func (r *reader) silentStory(v value) bool {
+	for _, e := range r.entriesQuietly(v) {
+		if e.key == string(Throughout) {
+			for _, x := range r.entriesQuietly(e.value) {
+				if x.key == "nobody-paged" {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// Deadline gives how long after its event the expectation is judged at the
+// latest, 0 if it has no deadline.
+func (x Expectation) Deadline() time.Duration {
+	return max(x.Params.Duration("within"), x.Params.Duration("none-after"))
+}

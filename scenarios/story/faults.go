@@ -1,0 +1,124 @@
+package story
+
+import "slices"
+
+// Need says whether a fault takes a duration after which it heals.
+type Need string
+
+// The needs; a fault with an optional duration lasts to the end without one.
+const (
+	Required Need = "required"
+	Optional Need = "optional"
+	Never    Need = "never"
+)
+
+// Fault describes one word of the fault vocabulary.
+type Fault struct {
+	Name      string
+	About     string   // one line: what happens
+	Promise   string   // one line: what the platform promises under it
+	On        []Kind   // what it may strike
+	Providers []string // for ByProvider: which ones; nil means any
+	For       Need
+	Params    []Param
+}
+
+var (
+	hosts    = []Kind{ByMachine, ByRole, ByZone, ByRegion, ByVPS, ByClients}
+	anything = []Kind{ByMachine, ByRole, ByZone, ByRegion, ByVPS, ByProvider, ByClients}
+)
+
+// Faults is the fault vocabulary: what a timeline can do to the world. It is a
+// table for the engine and for `sim faults`, and is never changed.
+var Faults = []Fault{
+	{
+		Name:    "region-lost",
+		About:   "every machine of a region goes silent: no resets, no goodbyes; they boot again at the end",
+		Promise: "detected and paged; names move to the other region; clients recover there and come home later",
+		On:      []Kind{ByRegion}, For: Optional,
+	},
+	{
+		Name:    "zone-lost",
+		About:   "every machine of a zone goes silent; they boot again at the end",
+		Promise: "the region goes on without the zone; live keys of the lost nodes answer 503 with Retry-After",
+		On:      []Kind{ByZone}, For: Optional,
+	},
+	{
+		Name:    "machine-lost",
+		About:   "a machine loses power and is silent; it boots again at the end with what it had synced",
+		Promise: "the others go on; live keys of a lost Live node answer 503 with Retry-After",
+		On:      []Kind{ByMachine, ByRole, ByVPS, ByClients}, For: Optional,
+	},
+	{
+		Name:    "process-killed",
+		About:   "the processes of a machine die at once and its host resets their connections",
+		Promise: "parents start them again; clients reconnect and are told of any gap",
+		On:      []Kind{ByMachine, ByRole, ByVPS}, For: Never,
+	},
+	{
+		Name:    "paused",
+		About:   "a machine stands still: nothing arrives, nothing leaves, its clocks jump when it wakes up",
+		Promise: "who wakes up as a superseded owner learns it and sends its clients away",
+		On:      []Kind{ByMachine, ByRole, ByZone, ByVPS}, For: Required,
+	},
+	{
+		Name:    "partition",
+		About:   "nothing passes a link, in one direction (->) or in both (<->)",
+		Promise: "no vantage that is cut off decides anything; the majority does",
+		On:      []Kind{ByLink}, For: Optional,
+	},
+	{
+		Name:    "isolated",
+		About:   "what is selected is cut off from everything else, but not from one another",
+		Promise: "an isolated region counts as lost; an isolated vantage abstains",
+		On:      anything, For: Optional,
+	},
+	{
+		Name:    "latency",
+		About:   "everything on a link, or to and from what is selected, takes longer",
+		Promise: "slower, and nothing else while time-outs are not reached",
+		On:      append([]Kind{ByLink}, anything...), For: Required,
+		Params: []Param{{Name: "add", Type: TypeDuration, Required: true, About: "added in each direction"}},
+	},
+	{
+		Name:    "loss",
+		About:   "packets are lost: datagrams for good, streams until they are sent again",
+		Promise: "slower; resolvers and probes try again before anybody is paged",
+		On:      append([]Kind{ByLink}, anything...), For: Required,
+		Params: []Param{{Name: "percent", Type: TypeShare, Required: true, About: "of all packets, in each direction"}},
+	},
+	{
+		Name:    "dns-timeout",
+		About:   "the authorities of a DNS provider leave queries without an answer",
+		Promise: "resolvers turn to the other provider; nobody is without names",
+		On:      []Kind{ByProvider}, Providers: providerNames(false), For: Required,
+		Params: []Param{
+			{Name: "share", Type: TypeShare, Required: true, About: "of the queries that are dropped"},
+			{Name: "from", Type: TypeSelector, About: "only queries from these machines"},
+		},
+	},
+	{
+		Name:    "clock-step",
+		About:   "the wall clock of a machine jumps; it is set right at the end",
+		Promise: "no wait and no lease depends on it",
+		On:      hosts, For: Optional,
+		Params: []Param{{Name: "by", Type: TypeOffset, Required: true, About: "forward, or back if negative"}},
+	},
+}
+
+// FindFault finds a fault by name.
+func FindFault(name string) (Fault, bool) {
+	i := slices.IndexFunc(Faults, func(f Fault) bool { return f.Name == name })
+	if i < 0 {
+		return Fault{}, false
+	}
+	return Faults[i], true
+}
+
+func faultNames() []string {
+	var names []string
+	for _, f := range Faults {
+		names = append(names, f.Name)
+	}
+	return names
+}

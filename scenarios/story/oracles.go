@@ -1,0 +1,136 @@
+package story
+
+import "slices"
+
+// Scope says when an expectation is judged.
+type Scope string
+
+// The scopes of expectations.
+const (
+	Always     Scope = "always"      // after every event
+	After      Scope = "after"       // counted from the start of a fault
+	AfterHeals Scope = "after heals" // counted from the end of a fault
+	Throughout Scope = "throughout"  // over the whole run
+)
+
+// Oracle describes one expectation that a scenario can have.
+type Oracle struct {
+	Name   string
+	About  string // one line: what has to hold
+	Scopes []Scope
+	Params []Param
+
+	// check reports why a story could never judge the expectation.
+	check func(*judge)
+}
+
+// Oracles is the table of expectations; it is never changed.
+var Oracles = []Oracle{
+	{
+		Name:   "live-streams",
+		About:  "no subscriber hears a message twice, or misses one without being told of a gap",
+		Scopes: []Scope{Always},
+		check:  func(j *judge) { j.needSubscribers(); j.needPublishers() },
+	},
+	{
+		Name:   "dns-points-somewhere",
+		About:  "every name leads to a known target at every authority",
+		Scopes: []Scope{Always},
+	},
+	{
+		Name:   "detected",
+		About:  "the monitors open an incident for the lost region",
+		Scopes: []Scope{After},
+		Params: []Param{{Name: "within", Type: TypeDuration, Required: true, About: "of the fault's start"}},
+		check:  func(j *judge) { j.needVPS(); j.needLostRegion() },
+	},
+	{
+		Name:   "dns-moved",
+		About:  "the names of the lost region lead to another region, read back at every authority",
+		Scopes: []Scope{After},
+		Params: []Param{
+			{Name: "within", Type: TypeDuration, Required: true, About: "of the fault's start"},
+			{Name: "names", Type: TypeHosts, About: "left out: every host whose home is lost"},
+			{Name: "at", Type: TypeProviders, About: "left out: all providers"},
+		},
+		check: func(j *judge) { j.needVPS(); j.needLostRegion(); j.needOtherRegion(); j.fillNames() },
+	},
+	{
+		Name:   "clients-recovered",
+		About:  "the clients that the fault struck are served again",
+		Scopes: []Scope{After, AfterHeals},
+		Params: []Param{
+			{Name: "share", Type: TypeShare, Required: true, About: "of the clients that were struck"},
+			{Name: "within", Type: TypeDuration, Required: true, About: "of the fault's start, or of its end"},
+		},
+		check: func(j *judge) { j.needBrowsers() },
+	},
+	{
+		Name:   "pages",
+		About:  "each admin gets a text for the incident, and one when it is over",
+		Scopes: []Scope{After},
+		Params: []Param{
+			{Name: "each-admin", Type: TypeCounts, Required: true, About: "texts to each admin when the incident opens"},
+			{Name: "all-clear", Type: TypeCounts, About: "texts to each admin when it closes"},
+		},
+		check: func(j *judge) { j.needPaging(); j.needHealing("all-clear"); j.needNoContradiction() },
+	},
+	{
+		Name:   "superseded-owners",
+		About:  "nobody keeps a tunnel to an owner whose host has its home elsewhere",
+		Scopes: []Scope{AfterHeals},
+		Params: []Param{{Name: "none-after", Type: TypeDuration, Required: true, About: "of the fault's end"}},
+		check:  func(j *judge) { j.needSubscribers() },
+	},
+	{
+		Name:   "home",
+		About:  "the names lead to their preferred region again, and the clients are there",
+		Scopes: []Scope{AfterHeals},
+		Params: []Param{{Name: "within", Type: TypeDuration, Required: true, About: "of the fault's end"}},
+		check:  func(j *judge) { j.needVPS(); j.needLostRegion(); j.needOtherRegion() },
+	},
+	{
+		Name:   "availability",
+		About:  "of what clients asked of a host, a share succeeded in every window",
+		Scopes: []Scope{Throughout},
+		Params: []Param{
+			{Name: "of", Type: TypeHosts, Required: true, About: "each host is judged apart"},
+			{Name: "at-least", Type: TypeShare, Required: true, About: "in every window"},
+			{Name: "window", Type: TypeDuration, Required: true, About: "from the start of the run"},
+		},
+		check: func(j *judge) { j.needTraffic(); j.needWindow() },
+	},
+	{
+		Name:   "nobody-paged",
+		About:  "no admin gets a text",
+		Scopes: []Scope{Throughout},
+		check:  func(j *judge) { j.needPaging() },
+	},
+	{
+		Name:   "apex-answers",
+		About:  "of the clients' loads of the apex, a share was redirected",
+		Scopes: []Scope{Throughout},
+		Params: []Param{{Name: "at-least", Type: TypeShare, Required: true, About: "over the whole run"}},
+		check:  func(j *judge) { j.needVPS(); j.needLoads() },
+	},
+}
+
+// FindOracle finds an expectation by name.
+func FindOracle(name string) (Oracle, bool) {
+	i := slices.IndexFunc(Oracles, func(o Oracle) bool { return o.Name == name })
+	if i < 0 {
+		return Oracle{}, false
+	}
+	return Oracles[i], true
+}
+
+// oracleNames gives the expectations of a scope.
+func oracleNames(scope Scope) []string {
+	var names []string
+	for _, o := range Oracles {
+		if slices.Contains(o.Scopes, scope) {
+			names = append(names, o.Name)
+		}
+	}
+	return names
+}

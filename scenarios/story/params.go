@@ -1,0 +1,203 @@
+package story
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// Type is the type of a parameter of a fault or an expectation.
+type Type string
+
+// The types of parameters, as `sim faults` prints them.
+const (
+	TypeDuration  Type = "duration"  // 90s, 1h30m; more than 0
+	TypeOffset    Type = "offset"    // a duration, or a negative one: -5s
+	TypeShare     Type = "share"     // 99.9%
+	TypeCounts    Type = "counts"    // 1, or 1-2
+	TypeHosts     Type = "hosts"     // one host or a list; .espra.com may be left out
+	TypeProviders Type = "providers" // all providers, one of them, or a list
+	TypeSelector  Type = "selector"  // clients us-browsers
+)
+
+// Param describes one parameter.
+type Param struct {
+	Name     string
+	Type     Type
+	Required bool
+	About    string // one line
+}
+
+// Value is one parameter as a file gives it. Which field holds it depends on
+// the parameter's type.
+type Value struct {
+	Pos      Pos
+	Name     string
+	Duration time.Duration // TypeDuration, TypeOffset
+	Share    BasisPoints   // TypeShare
+	Counts   Range         // TypeCounts
+	Names    []string      // TypeHosts: full names; TypeProviders
+	Selector *Selector     // TypeSelector
+}
+
+// Values are the parameters of one fault or expectation, in the order of the
+// table that describes them.
+type Values []Value
+
+// Get finds a parameter; it reports false for one that the file leaves out.
+func (vs Values) Get(name string) (Value, bool) {
+	i := slices.IndexFunc(vs, func(v Value) bool { return v.Name == name })
+	if i < 0 {
+		return Value{}, false
+	}
+	return vs[i], true
+}
+
+// Duration gives a parameter of TypeDuration or TypeOffset, 0 if left out.
+func (vs Values) Duration(name string) time.Duration { v, _ := vs.Get(name); return v.Duration }
+
+// Share gives a parameter of TypeShare, 0 if left out.
+func (vs Values) Share(name string) BasisPoints { v, _ := vs.Get(name); return v.Share }
+
+// Names gives a parameter of TypeHosts or TypeProviders, nil if left out.
+func (vs Values) Names(name string) []string { v, _ := vs.Get(name); return v.Names }
+
+// Selector gives a parameter of TypeSelector, nil if left out.
+func (vs Values) Selector(name string) *Selector { v, _ := vs.Get(name); return v.Selector }
+
+// Counts gives a parameter of TypeCounts; false if left out.
+func (vs Values) Counts(name string) (Range, bool) { v, ok := vs.Get(name); return v.Counts, ok }
+
+// values reads those of the fields that params describes.
+func (r *reader) values(f fields, params []Param, s *Story, machines []Machine) Values {
+	var all Values
+	for _, p := range params {
+		v := f[p.Name]
+		if !v.given() {
+			continue
+		}
+		out := Value{Pos: v.pos, Name: p.Name}
+		switch p.Type {
+		case TypeDuration:
+			out.Duration = r.duration(v, false)
+		case TypeOffset:
+			out.Duration = r.duration(v, true)
+		case TypeShare:
+			out.Share = r.share(v)
+		case TypeCounts:
+			out.Counts = r.span(v)
+		case TypeHosts:
+			out.Names = r.hosts(v)
+		case TypeProviders:
+			out.Names = r.someProviders(v, s.Topology.DNS.Providers)
+		case TypeSelector:
+			out.Selector = r.selector(v, machines)
+		}
+		all = append(all, out)
+	}
+	return all
+}
+
+func paramNames(params []Param) []string {
+	var names []string
+	for _, p := range params {
+		if p.Required {
+			names = append(names, p.Name+"!")
+		} else {
+			names = append(names, p.Name)
+		}
+	}
+	return names
+}
+
+// oneOrMore gives the elements of a list, or v itself if it is no list.
+func (r *reader) oneOrMore(v value) []value {
+	if _, list := v.node.(*ast.SequenceNode); !list {
+		return []value{v}
+	}
+	all := r.list(v, maxNames)
+	if len(all) == 0 {
+		r.failf(v.pos, "%s: the list is empty", v.key)
+	}
+	return all
+}
+
+// host reads one host of the platform and gives its full name.
+func (r *reader) host(v value) string {
+	p, ok := r.phrase(v)
+	if !ok {
+		return ""
+	}
+	known := append([]string{Apex}, moving()...)
+	for _, h := range known {
+		if p.text == h || h != Apex && p.text+"."+Apex == h {
+			return h
+		}
+	}
+	for _, h := range moving() {
+		known = append(known, strings.TrimSuffix(h, "."+Apex))
+	}
+	r.failf(p.pos, "%s: unknown host %q%s", v.key, clip(p.text), r.suggest(p.text, known))
+	return ""
+}
+
+func (r *reader) hosts(v value) []string {
+	var all []string
+	for _, e := range r.oneOrMore(v) {
+		switch h := r.host(e); {
+		case h == "":
+		case slices.Contains(all, h):
+			r.failf(e.pos, "%s: %s comes twice", v.key, h)
+		default:
+			all = append(all, h)
+		}
+	}
+	return all
+}
+
+const allProviders = "all providers"
+
+func (r *reader) someProviders(v value, known []string) []string {
+	var all []string
+	for _, e := range r.oneOrMore(v) {
+		p, ok := r.phrase(e)
+		switch {
+		case !ok:
+		case p.text == allProviders:
+			return slices.Clone(known)
+		case !slices.Contains(known, p.text):
+			r.failf(p.pos, "%s: unknown provider %q%s", v.key, clip(p.text),
+				r.suggest(p.text, append([]string{allProviders}, known...)))
+		case slices.Contains(all, p.text):
+			r.failf(p.pos, "%s: %s comes twice", v.key, p.text)
+		default:
+			all = append(all, p.text)
+		}
+	}
+	return all
+}
+
+// String gives the parameters as a file would have them.
+func (vs Values) String() string {
+	var parts []string
+	for _, v := range vs {
+		var s any
+		switch {
+		case v.Selector != nil:
+			s = v.Selector
+		case v.Names != nil:
+			s = strings.Join(v.Names, ", ")
+		case v.Share != 0:
+			s = v.Share
+		case v.Duration != 0:
+			s = short(v.Duration)
+		default:
+			s = v.Counts
+		}
+		parts = append(parts, fmt.Sprintf("%s: %v", v.Name, s))
+	}
+	return strings.Join(parts, ", ")
+}

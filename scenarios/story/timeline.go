@@ -1,0 +1,137 @@
+package story
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Event is one entry of the timeline: a fault. Everything random about it is
+// keyed by its ID.
+type Event struct {
+	Pos    Pos
+	ID     string
+	At     time.Duration // from the start of the run
+	Fault  string        // the name of one of Faults
+	On     *Selector
+	For    time.Duration // how long until it heals; 0 means never
+	Params Values
+}
+
+// Heals gives the instant at which a fault ends; false if it never does.
+func (e Event) Heals() (time.Duration, bool) { return e.At + e.For, e.For > 0 }
+
+// LostRegions gives the regions that nobody can reach while the fault lasts.
+func (e Event) LostRegions() []string {
+	if e.On != nil && e.On.Kind == ByRegion && (e.Fault == "region-lost" || e.Fault == "isolated") {
+		return []string{e.On.Name}
+	}
+	return nil
+}
+
+const maxEvents = 1000
+
+func (r *reader) timeline(v value, s *Story, machines []Machine) []Event {
+	var all []Event
+	seen := map[string]Pos{}
+	for _, item := range r.list(v, maxEvents) {
+		before := len(r.errs)
+		e := r.event(item, s, machines)
+		if len(r.errs) > before {
+			r.broken[e.ID] = true
+		}
+		if first, twice := seen[e.ID]; twice && e.ID != "" {
+			r.failf(e.Pos, "id: %q comes twice; first at %v", e.ID, first)
+		}
+		seen[e.ID] = e.Pos
+		all = append(all, e)
+	}
+	return all
+}
+
+func (r *reader) event(v value, s *Story, machines []Machine) Event {
+	v.key = "event"
+	// Which keys are known depends on the fault, so that comes first.
+	var fault value
+	for _, e := range r.entriesQuietly(v) {
+		if e.key == "fault" {
+			fault = e.value
+		}
+	}
+	e := Event{Pos: v.pos}
+	spec := r.fault(fault, &e)
+	known := []string{"id!", "at!", "fault!", "on!", "for"}
+	if spec.For == Required {
+		known[4] = "for!"
+	}
+	f := r.fields(v, withAnyParam(known, spec)...)
+	r.strike(f, spec, s, machines, &e)
+	if f["id"].given() {
+		e.ID, e.Pos = r.name(f["id"]), f["id"].pos
+	}
+	if at := f["at"]; at.given() {
+		e.At = r.duration(at, false)
+		if s.Lasts > 0 && e.At >= s.Lasts {
+			r.failf(at.pos, "at: %v is not before the end at %v", short(e.At), short(s.Lasts))
+			return e
+		}
+	}
+	if end, heals := e.Heals(); heals && s.Lasts > 0 && end > s.Lasts {
+		r.failf(f["for"].pos, "for: it would heal at %v, after the end at %v", short(end), short(s.Lasts))
+	}
+	return e
+}
+
+// withAnyParam adds the parameters of the fault to the known keys. For an
+// unknown fault it adds those of all faults, to report the one mistake once.
+func withAnyParam(known []string, spec Fault) []string {
+	if spec.Name != "" {
+		return append(known, paramNames(spec.Params)...)
+	}
+	for _, f := range Faults {
+		for _, p := range f.Params {
+			known = append(known, p.Name)
+		}
+	}
+	return known
+}
+
+func (r *reader) fault(v value, e *Event) Fault {
+	p, ok := r.phrase(v)
+	if !ok {
+		return Fault{}
+	}
+	spec, ok := FindFault(p.text)
+	if !ok {
+		r.failf(p.pos, "fault: unknown fault %q%s", clip(p.text), r.suggest(p.text, faultNames()))
+	}
+	e.Fault = spec.Name
+	return spec
+}
+
+func (r *reader) strike(f fields, spec Fault, s *Story, machines []Machine, e *Event) {
+	if f["on"].given() {
+		e.On = r.selector(f["on"], machines)
+	}
+	if v := f["for"]; v.given() {
+		e.For = r.duration(v, false)
+		if spec.For == Never {
+			r.failf(v.pos, "for: %s happens in an instant", spec.Name)
+		}
+	}
+	e.Params = r.values(f, spec.Params, s, machines)
+	if spec.Name == "" || e.On == nil {
+		return
+	}
+	if !slices.Contains(spec.On, e.On.Kind) {
+		words := make([]string, len(spec.On))
+		for i, k := range spec.On {
+			words[i] = string(k)
+		}
+		r.failf(e.On.Pos, "on: %s strikes a %s, not a %s", spec.Name, strings.Join(words, ", "), e.On.Kind)
+		return
+	}
+	if e.On.Kind == ByProvider && spec.Providers != nil && !slices.Contains(spec.Providers, e.On.Name) {
+		r.failf(e.On.Pos, "on: %s strikes the providers %s, not %s", spec.Name, strings.Join(spec.Providers, ", "), e.On.Name)
+	}
+}

@@ -1,0 +1,108 @@
+package story
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestParseDuration(t *testing.T) {
+	for _, c := range []struct {
+		text   string
+		signed bool
+		want   time.Duration // 0: an error
+	}{
+		{"90s", false, 90 * time.Second},
+		{"1h30m", false, 90 * time.Minute},
+		{"250ms", false, 250 * time.Millisecond},
+		{"2d", false, 48 * time.Hour},
+		{"1d12h", false, 36 * time.Hour},
+		{"30d", false, 30 * 24 * time.Hour},
+		{"-5s", true, -5 * time.Second},
+		{"-1d1h", true, -25 * time.Hour},
+		{"-5s", false, 0},
+		{"0s", true, 0},
+		{"0", false, 0},
+		{"", false, 0},
+		{"5", false, 0},
+		{"d", false, 0},
+		{"1d-1h", true, 0},
+		{"30d1ns", false, 0},
+		{"999999999d", false, 0},
+		{"9999999999999h", false, 0},
+		{"1e3s", false, 0},
+	} {
+		got, err := parseDuration(c.text, c.signed)
+		require.Equal(t, c.want, got, c.text)
+		require.Equal(t, c.want == 0, err != nil, c.text)
+	}
+}
+
+func TestParseShare(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want BasisPoints // 0: an error
+		back string
+	}{
+		{"100%", 10000, "100%"},
+		{"99.9%", 9990, "99.9%"},
+		{"99.95%", 9995, "99.95%"},
+		{"0.01%", 1, "0.01%"},
+		{"007%", 700, "7%"},
+		{"10%", 1000, "10%"},
+		{"0%", 0, ""},
+		{"100.01%", 0, ""},
+		{"99.999%", 0, ""},
+		{"99.%", 0, ""},
+		{".5%", 0, ""},
+		{"-1%", 0, ""},
+		{"+1%", 0, ""},
+		{"99", 0, ""},
+		{"%", 0, ""},
+		{"12345678901234567890%", 0, ""},
+	} {
+		got, err := parseShare(c.text)
+		require.Equal(t, c.want, got, c.text)
+		require.Equal(t, c.want == 0, err != nil, c.text)
+		if err == nil {
+			require.Equal(t, c.back, got.String())
+		}
+	}
+}
+
+func TestParseRange(t *testing.T) {
+	for text, want := range map[string]Range{"0": {0, 0}, "1": {1, 1}, "1-2": {1, 2}} {
+		got, err := parseRange(text)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+		require.Equal(t, text, got.String())
+		require.True(t, got.Contains(want.Min) && got.Contains(want.Max) && !got.Contains(want.Max+1) && !got.Contains(want.Min-1))
+	}
+	for _, text := range []string{"", "-", "1-", "-1", "2-1", "1-2-3", "one", "9999999999", "0x1"} {
+		_, err := parseRange(text)
+		require.Error(t, err, text)
+	}
+}
+
+func TestNearest(t *testing.T) {
+	known := []string{"us-east", "eu-west", "www"}
+	for word, want := range map[string]string{
+		"us-eats": "us-east", "us-aest": "us-east", "useast": "us-east", "us-wast": "us-east", "eu-wets": "eu-west",
+		"ww": "www", "w": "", "moon": "", "us-east": "", "": "",
+	} {
+		require.Equal(t, want, nearest(word, known), word)
+	}
+	require.Equal(t, 1, distance("ab", "ba"))
+	require.Equal(t, 3, distance("kitten", "sitting"))
+	require.Equal(t, 2, distance("naïve", "nave!"))
+}
+
+func TestShort(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		30 * time.Minute: "30m", time.Hour: "1h", 90 * time.Second: "1m30s", 10 * time.Second: "10s",
+		time.Hour + time.Second: "1h0m1s", 10 * time.Millisecond: "10ms",
+	} {
+		require.Equal(t, want, short(d))
+	}
+}

@@ -1,0 +1,313 @@
+package scenarios
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/espra/protoplex/monitor/home"
+	"github.com/espra/protoplex/scenarios/oracle"
+	"github.com/espra/protoplex/scenarios/story"
+	"github.com/espra/protoplex/sim"
+)
+
+// Line is one moment of the story as it went.
+type Line struct {
+	At   time.Duration
+	Who  string // clients, monitor, sms, dns, live, FAULT, HEAL
+	Text string
+}
+
+// watcher turns the events of a world into what oracles judge and people read.
+type watcher struct {
+	p       *platform
+	verbose bool
+	told    []Line
+	seen    map[string]bool // what has been told, as several vantages tell it
+	notices []oracle.Notice
+	texts   []oracle.Text
+	served  []oracle.Served
+	faults  []oracle.Fault
+}
+
+func newWatcher(p *platform, verbose bool) *watcher {
+	return &watcher{p: p, verbose: verbose, seen: map[string]bool{}}
+}
+
+// bootTime is how long what machines first tell counts as the state at 0.
+const bootTime = time.Second
+
+// event is called for every event of the world, in order.
+func (w *watcher) event(e sim.Event) {
+	if w.verbose {
+		w.tellRaw(e)
+	}
+	switch e.Kind {
+	case "FAULT":
+		w.fault(e)
+	case "HEAL":
+		if ev, ok := w.p.story.Event(e.Get("id")); ok {
+			w.tell(e.At, "HEAL", "%s: %s is well again", ev.ID, ev.On)
+		}
+	case logEvent + "zone served":
+		w.zone(e)
+	case logEvent + "verdict":
+		w.verdict(e)
+	case logEvent + "sms accepted":
+		w.sms(e)
+	case logEvent + "plan":
+		w.tell(e.At, "dns", "plan: home of %s -> %s epoch %s (%s of %s records)",
+			shortHosts(e.Get("hosts")), e.Get("region"), e.Get("epoch"), e.Get("changes"), e.Get("records"))
+	case logEvent + "provider half changed":
+		w.tell(e.At, "dns", "%s half changed (%s of %s): %s", e.Get("provider"), e.Get("made"), e.Get("of"), e.Get("error"))
+	case logEvent + "provider changed":
+		w.tell(e.At, "dns", "%s changed: %s records", e.Get("provider"), e.Get("changes"))
+	case logEvent + "provider read back":
+		w.tell(e.At, "dns", "%s read back at its %s authorities", e.Get("provider"), e.Get("authorities"))
+	case logEvent + "hold-down started":
+		if w.first("hold-down " + e.Get("incident")) {
+			w.tell(e.At, "monitor", "%s on hold-down for %s", e.Get("region"), oracle.Span(w.p.story.Topology.Monitor.HoldDown))
+		}
+	case logEvent + "home here":
+		region := w.p.hosts[e.Machine].Region()
+		if e.At > bootTime && e.Get("epoch") != "1" && w.first("home here "+region+e.Get("host")+e.Get("epoch")) {
+			w.tell(e.At, "live", "%s serves %s as home epoch %s", region, shortHost(e.Get("host")), e.Get("epoch"))
+		}
+	case logEvent + "home moved":
+		region := w.p.hosts[e.Machine].Region()
+		if w.first("home moved " + region + e.Get("host") + e.Get("epoch")) {
+			w.tell(e.At, "live", "%s reads that %s lives in %s, epoch %s: says \"moved, resume\"",
+				region, shortHost(e.Get("host")), e.Get("region"), e.Get("epoch"))
+		}
+	case logEvent + "address withdrawn":
+		if w.first(fmt.Sprint("withdrawn ", e.Get("addr"), e.At/time.Minute)) {
+			w.tell(e.At, "lb", "%s takes %s out of its names", e.Get("lb"), e.Get("zone"))
+		}
+	case logEvent + "address returned":
+		if w.first(fmt.Sprint("returned ", e.Get("addr"), e.At/time.Minute)) {
+			w.tell(e.At, "lb", "%s has %s in its names again", e.Get("lb"), e.Get("zone"))
+		}
+	case "exit":
+		if e.Proc != "" && e.Get("error") != "" && !strings.HasPrefix(e.Proc, "client ") {
+			w.tell(e.At, "exit", "%s on %s: %s", e.Proc, e.Machine, e.Get("error"))
+		}
+	}
+}
+
+func (w *watcher) tell(at time.Duration, who, format string, args ...any) {
+	w.told = append(w.told, Line{at, who, fmt.Sprintf(format, args...)})
+}
+
+func (w *watcher) tellRaw(e sim.Event) {
+	var b strings.Builder
+	b.WriteString(strings.TrimPrefix(e.Kind, logEvent))
+	for _, f := range e.Fields {
+		fmt.Fprintf(&b, " %s=%q", f.Key, f.Value)
+	}
+	who := e.Machine
+	if e.Proc != "" {
+		who += "/" + e.Proc
+	}
+	w.tell(e.At, who, "%s", b.String())
+}
+
+func (w *watcher) first(key string) bool {
+	if w.seen[key] {
+		return false
+	}
+	w.seen[key] = true
+	return true
+}
+
+func (w *watcher) fault(e sim.Event) {
+	ev, ok := w.p.story.Event(e.Get("id"))
+	if !ok {
+		return
+	}
+	f := oracle.Fault{ID: ev.ID, From: e.At, Until: w.p.story.Lasts}
+	if lost := ev.LostRegions(); len(lost) > 0 {
+		f.Region = lost[0]
+	}
+	until := ""
+	if at, heals := ev.Heals(); heals {
+		f.Until = at
+		until = fmt.Sprintf(" (heals by itself at %s)", oracle.Offset(at))
+	}
+	w.faults = append(w.faults, f)
+	what := ev.Fault
+	if params := ev.Params.String(); params != "" {
+		what += " {" + params + "}"
+	}
+	w.tell(e.At, "FAULT", "%s: %s on %s%s", ev.ID, what, ev.On, until)
+}
+
+func (w *watcher) verdict(e sim.Event) {
+	state := e.Get("state")
+	if region := e.Get("region"); region != "" {
+		w.notices = append(w.notices, oracle.Notice{At: e.At, Region: region, Up: state == "up", By: e.Machine})
+	}
+	if !w.first("verdict " + e.Get("incident") + e.Get("target") + state + e.Get("flaps")) {
+		return
+	}
+	m := w.p.story.Topology.Monitor
+	switch state {
+	case "blind":
+		w.tell(e.At, "monitor", "BLIND: too few of the vantages can judge; incident %s", e.Get("incident"))
+	case "down":
+		w.tell(e.At, "monitor", "%s DOWN: %s of %d vantages, %d probes each; incident %s",
+			e.Get("target"), e.Get("votes"), len(w.p.story.Topology.VPS), m.OpenAfter, e.Get("incident"))
+	default:
+		w.tell(e.At, "monitor", "%s %s: %s of %d vantages", e.Get("target"), strings.ToUpper(state), e.Get("votes"), len(w.p.story.Topology.VPS))
+	}
+}
+
+func (w *watcher) sms(e sim.Event) {
+	to := e.Get("to")
+	for _, a := range w.p.story.Topology.Admins {
+		if w.p.phone(a) == to {
+			to = a
+		}
+	}
+	w.texts = append(w.texts, oracle.Text{At: e.At, Provider: "twilio", To: to, Body: e.Get("body")})
+	text := fmt.Sprintf("%q", e.Get("body"))
+	if n := len(w.told); n > 0 && w.told[n-1].Who == "sms" && strings.HasSuffix(w.told[n-1].Text, "  "+text) {
+		who := strings.TrimSuffix(w.told[n-1].Text, "  "+text)
+		w.told[n-1].Text = who + ", " + to + "  " + text
+		return
+	}
+	w.tell(e.At, "sms", "%s  %s", to, text)
+}
+
+// zone reads what a name server has begun to serve.
+func (w *watcher) zone(e sim.Event) {
+	if strings.TrimSuffix(e.Get("zone"), ".") != story.Apex {
+		return
+	}
+	i := slices.IndexFunc(w.p.machines, func(m story.Machine) bool { return m.Name == e.Machine })
+	if i < 0 || w.p.machines[i].Role != story.RoleNameServer {
+		return
+	}
+	at := e.At
+	if at < bootTime {
+		at = 0
+	}
+	states := map[string]*oracle.Served{}
+	for _, host := range append([]string{story.Apex}, w.p.hostNames()...) {
+		states[host] = &oracle.Served{At: at, Provider: w.p.machines[i].Provider, Authority: e.Machine, Name: host}
+	}
+	for _, record := range strings.Split(e.Get("records"), "; ") {
+		words := strings.SplitN(record, " ", 3)
+		if len(words) < 3 {
+			continue
+		}
+		name, kind, data := words[0], words[1], words[2]
+		if s := states[name]; s != nil && (kind == "A" || kind == "CNAME") {
+			s.Targets = append(s.Targets, data)
+		}
+		if s := states[strings.TrimPrefix(name, "_home.")]; s != nil && kind == "TXT" && strings.HasPrefix(name, "_home.") {
+			if text, err := strconv.Unquote(data); err == nil {
+				if h, err := home.Parse(text); err == nil {
+					s.Home, s.Epoch = h.Region, h.Epoch
+				}
+			}
+		}
+	}
+	for _, host := range append([]string{story.Apex}, w.p.hostNames()...) {
+		w.served = append(w.served, *states[host])
+	}
+}
+
+// complete adds what the world showed to what the clients saw.
+func (w *watcher) complete(h *oracle.History, lasts time.Duration) {
+	h.Lasts = lasts
+	h.Notices, h.Texts, h.Served, h.Faults = w.notices, w.texts, w.served, w.faults
+	h.Sort()
+}
+
+// lines is the whole story in order.
+func (w *watcher) lines(h *oracle.History) []Line {
+	all := append(slices.Clone(w.told), clientLines(w.p.story, h)...)
+	slices.SortStableFunc(all, func(a, b Line) int { return cmp.Compare(a.At, b.At) })
+	return all
+}
+
+func shortHost(host string) string { return strings.TrimSuffix(host, "."+story.Apex) }
+
+func shortHosts(hosts string) string {
+	list := strings.Split(hosts, ", ")
+	for i := range list {
+		list[i] = shortHost(list[i])
+	}
+	return strings.Join(list, ", ")
+}
+
+// clientLines tells when the subscribers were connected, cut off, and back.
+func clientLines(s *story.Story, h *oracle.History) []Line {
+	through := map[string]int{}
+	total := 0
+	var hosts []string
+	for _, g := range s.Workload {
+		if g.Does(story.Subscribe) {
+			if through[g.Home] == 0 {
+				hosts = append(hosts, g.Home)
+			}
+			through[g.Home] += g.Browsers
+			total += g.Browsers
+		}
+	}
+	if total == 0 {
+		return nil
+	}
+	var lines []Line
+	up := map[string]bool{}
+	began := false
+	var lost map[string]bool // who was cut off in this episode, nil outside of one
+	var since time.Duration
+	cut := -1 // index of the episode's line
+	for _, e := range h.Streams {
+		switch e.Kind {
+		case oracle.Connected:
+			up[e.Client] = true
+			if len(up) < total {
+				continue
+			}
+			switch {
+			case !began:
+				began = true
+				var parts []string
+				for _, host := range hosts {
+					parts = append(parts, fmt.Sprintf("%d through %s", through[host], strings.TrimSuffix(shortHost(host), ".live")))
+				}
+				lines = append(lines, Line{e.At, "clients", fmt.Sprintf("%d connected: %s", total, strings.Join(parts, ", "))})
+			case lost != nil:
+				lines[cut].Text = fmt.Sprintf("%d of %d cut off", len(lost), total)
+				lines = append(lines, Line{e.At, "clients", fmt.Sprintf("%d of %d connected again after %s (slowest: %s)",
+					total, total, oracle.Span(e.At-since), e.Client)})
+				lost = nil
+			}
+		case oracle.Disconnected:
+			if e.Why == oracle.Stopped || !up[e.Client] {
+				continue
+			}
+			delete(up, e.Client)
+			if !began {
+				continue
+			}
+			if lost == nil {
+				lost, since, cut = map[string]bool{}, e.At, len(lines)
+				lines = append(lines, Line{At: e.At, Who: "clients"})
+			}
+			lost[e.Client] = true
+		}
+	}
+	if lost != nil {
+		lines[cut].Text = fmt.Sprintf("%d of %d cut off", len(lost), total)
+		if n := total - len(up); n > 0 {
+			lines = append(lines, Line{h.Lasts, "clients", fmt.Sprintf("%d of %d still not connected", n, total)})
+		}
+	}
+	return lines
+}
