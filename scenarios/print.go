@@ -31,7 +31,13 @@ func (r *Report) Print(out io.Writer, style Style) error {
 	b.line("", "%s", r.Story.Title)
 	b.line("", "%s, seed %d", size(r.Story), r.Seed)
 	b.line("", "")
-	rest := 8 + len(r.Seen) + len(r.Verdicts)*2 + len(r.Idle)
+	// Title, windows, expectations and their headings, and the trace line.
+	rest := 3 + 2 + len(r.Seen) + 4 + len(r.Verdicts) + len(r.Idle)
+	for _, v := range r.Verdicts {
+		if !v.OK {
+			rest++
+		}
+	}
 	r.printStory(b, max(maxLines-rest, 12))
 	if len(r.Seen) > 0 {
 		b.line("", "")
@@ -58,14 +64,11 @@ func (r *Report) TraceLine() string {
 		r.Result.Trace, r.Seed, s.Events+s.Deliveries, r.Result.Simulated.Round(time.Second), r.Result.Wall.Round(time.Millisecond))
 }
 
+// printStory tells what happened in at most room lines.
 func (r *Report) printStory(b *printer, room int) {
-	lines := r.Lines
-	cut := 0
-	if !b.style.All && len(lines) > room {
-		cut = len(lines) - room + 1
-		lines = lines[:room-1]
-	}
-	for _, l := range lines {
+	type row struct{ colour, text string }
+	var rows []row
+	for _, l := range r.Lines {
 		colour := ""
 		switch l.Who {
 		case "FAULT", "exit":
@@ -73,11 +76,42 @@ func (r *Report) printStory(b *printer, room int) {
 		case "HEAL":
 			colour = green
 		}
-		b.line(colour, "%7s  %-8s  %s", oracle.Offset(l.At), l.Who, l.Text)
+		head := fmt.Sprintf("%7s  %-8s  ", oracle.Offset(l.At), l.Who)
+		if b.style.All {
+			rows = append(rows, row{colour, head + l.Text})
+			continue
+		}
+		for _, part := range wrap(l.Text, maxColumns-utf8.RuneCountInString(head)) {
+			rows = append(rows, row{colour, head + part})
+			head = strings.Repeat(" ", utf8.RuneCountInString(head))
+		}
+	}
+	cut := 0
+	if !b.style.All && len(rows) > room {
+		cut = len(rows) - room + 1
+		rows = rows[:room-1]
+	}
+	for _, row := range rows {
+		b.line(row.colour, "%s", row.text)
 	}
 	if cut > 0 {
-		b.line("", "         ... and %d more; -v shows all", cut)
+		b.line("", "         ... and %d more lines; -v tells all", cut)
 	}
+}
+
+// wrap breaks text at spaces into lines of at most so many columns.
+func wrap(text string, columns int) []string {
+	var lines []string
+	for utf8.RuneCountInString(text) > columns {
+		runes := []rune(text)
+		at := columns
+		for at > columns/2 && runes[at] != ' ' {
+			at--
+		}
+		lines = append(lines, strings.TrimRight(string(runes[:at]), " "))
+		text = strings.TrimLeft(string(runes[at:]), " ")
+	}
+	return append(lines, text)
 }
 
 func (r *Report) printVerdicts(b *printer) {

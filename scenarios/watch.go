@@ -63,14 +63,9 @@ func (w *watcher) event(e sim.Event) {
 			shortHosts(e.Get("hosts")), e.Get("region"), e.Get("epoch"), e.Get("changes"), e.Get("records"))
 	case logEvent + "provider half changed":
 		w.tell(e.At, "dns", "%s half changed (%s of %s): %s", e.Get("provider"), e.Get("made"), e.Get("of"), e.Get("error"))
-	case logEvent + "provider changed":
-		w.tell(e.At, "dns", "%s changed: %s records", e.Get("provider"), e.Get("changes"))
 	case logEvent + "provider read back":
-		w.tell(e.At, "dns", "%s read back at its %s authorities", e.Get("provider"), e.Get("authorities"))
-	case logEvent + "hold-down started":
-		if w.first("hold-down " + e.Get("incident")) {
-			w.tell(e.At, "monitor", "%s on hold-down for %s", e.Get("region"), oracle.Span(w.p.story.Topology.Monitor.HoldDown))
-		}
+		w.tellTogether(e.At, "dns", "changed, and read back at all authorities: ",
+			fmt.Sprintf("%s (%s)", e.Get("provider"), e.Get("authorities")), "")
 	case logEvent + "home here":
 		region := w.p.hosts[e.Machine].Region()
 		if e.At > bootTime && e.Get("epoch") != "1" && w.first("home here "+region+e.Get("host")+e.Get("epoch")) {
@@ -84,11 +79,11 @@ func (w *watcher) event(e sim.Event) {
 		}
 	case logEvent + "address withdrawn":
 		if w.first(fmt.Sprint("withdrawn ", e.Get("addr"), e.At/time.Minute)) {
-			w.tell(e.At, "lb", "%s takes %s out of its names", e.Get("lb"), e.Get("zone"))
+			w.tellTogether(e.At, "lb", e.Get("lb")+" no longer points at ", e.Get("zone"), "")
 		}
 	case logEvent + "address returned":
 		if w.first(fmt.Sprint("returned ", e.Get("addr"), e.At/time.Minute)) {
-			w.tell(e.At, "lb", "%s has %s in its names again", e.Get("lb"), e.Get("zone"))
+			w.tellTogether(e.At, "lb", e.Get("lb")+" points again at ", e.Get("zone"), "")
 		}
 	case "exit":
 		if e.Proc != "" && e.Get("error") != "" && !strings.HasPrefix(e.Proc, "client ") {
@@ -99,6 +94,23 @@ func (w *watcher) event(e sim.Event) {
 
 func (w *watcher) tell(at time.Duration, who, format string, args ...any) {
 	w.told = append(w.told, Line{at, who, fmt.Sprintf(format, args...)})
+}
+
+// tellTogether makes one line of lines that differ in one name only and are told
+// within seconds of one another.
+func (w *watcher) tellTogether(at time.Duration, who, before, name, after string) {
+	if n := len(w.told); n > 0 {
+		last := &w.told[n-1]
+		names, isSame := strings.CutPrefix(last.Text, before)
+		names, endsSame := strings.CutSuffix(names, after)
+		if last.Who == who && isSame && endsSame && at-last.At < 5*time.Second {
+			all := append(strings.Split(names, ", "), name)
+			slices.Sort(all)
+			last.Text = before + strings.Join(all, ", ") + after
+			return
+		}
+	}
+	w.tell(at, who, "%s%s%s", before, name, after)
 }
 
 func (w *watcher) tellRaw(e sim.Event) {
@@ -160,7 +172,12 @@ func (w *watcher) verdict(e sim.Event) {
 		w.tell(e.At, "monitor", "%s DOWN: %s of %d vantages, %d probes each; incident %s",
 			e.Get("target"), e.Get("votes"), len(w.p.story.Topology.VPS), m.OpenAfter, e.Get("incident"))
 	default:
-		w.tell(e.At, "monitor", "%s %s: %s of %d vantages", e.Get("target"), strings.ToUpper(state), e.Get("votes"), len(w.p.story.Topology.VPS))
+		hold := ""
+		if e.Get("region") != "" {
+			hold = "; hold-down " + oracle.Span(m.HoldDown)
+		}
+		w.tell(e.At, "monitor", "%s %s: %s of %d vantages%s",
+			e.Get("target"), strings.ToUpper(state), e.Get("votes"), len(w.p.story.Topology.VPS), hold)
 	}
 }
 
@@ -172,13 +189,7 @@ func (w *watcher) sms(e sim.Event) {
 		}
 	}
 	w.texts = append(w.texts, oracle.Text{At: e.At, Provider: "twilio", To: to, Body: e.Get("body")})
-	text := fmt.Sprintf("%q", e.Get("body"))
-	if n := len(w.told); n > 0 && w.told[n-1].Who == "sms" && strings.HasSuffix(w.told[n-1].Text, "  "+text) {
-		who := strings.TrimSuffix(w.told[n-1].Text, "  "+text)
-		w.told[n-1].Text = who + ", " + to + "  " + text
-		return
-	}
-	w.tell(e.At, "sms", "%s  %s", to, text)
+	w.tellTogether(e.At, "sms", "", to, fmt.Sprintf("  %q", e.Get("body")))
 }
 
 // zone reads what a name server has begun to serve.
@@ -264,50 +275,68 @@ func clientLines(s *story.Story, h *oracle.History) []Line {
 	var lines []Line
 	up := map[string]bool{}
 	began := false
-	var lost map[string]bool // who was cut off in this episode, nil outside of one
-	var since time.Duration
-	cut := -1 // index of the episode's line
+	var now *episode // nil while all are connected
+	var last *episode
 	for _, e := range h.Streams {
-		switch e.Kind {
-		case oracle.Connected:
+		switch {
+		case e.Kind == oracle.Connected:
 			up[e.Client] = true
 			if len(up) < total {
 				continue
 			}
-			switch {
-			case !began:
+			if !began {
 				began = true
 				var parts []string
 				for _, host := range hosts {
 					parts = append(parts, fmt.Sprintf("%d through %s", through[host], strings.TrimSuffix(shortHost(host), ".live")))
 				}
 				lines = append(lines, Line{e.At, "clients", fmt.Sprintf("%d connected: %s", total, strings.Join(parts, ", "))})
-			case lost != nil:
-				lines[cut].Text = fmt.Sprintf("%d of %d cut off", len(lost), total)
-				lines = append(lines, Line{e.At, "clients", fmt.Sprintf("%d of %d connected again after %s (slowest: %s)",
-					total, total, oracle.Span(e.At-since), e.Client)})
-				lost = nil
+			} else if now != nil {
+				now.until, now.slowest = e.At, e.Client
+				last, now = now, nil
 			}
-		case oracle.Disconnected:
-			if e.Why == oracle.Stopped || !up[e.Client] {
-				continue
-			}
+		case e.Kind == oracle.Disconnected && e.Why != oracle.Stopped && up[e.Client]:
 			delete(up, e.Client)
 			if !began {
 				continue
 			}
-			if lost == nil {
-				lost, since, cut = map[string]bool{}, e.At, len(lines)
-				lines = append(lines, Line{At: e.At, Who: "clients"})
+			if now == nil {
+				if last != nil && e.At-last.until < sameEpisode {
+					now = last
+				} else {
+					lines = last.tell(lines, total)
+					now = &episode{since: e.At, lost: map[string]bool{}}
+				}
+				last = nil
 			}
-			lost[e.Client] = true
+			now.lost[e.Client] = true
 		}
 	}
-	if lost != nil {
-		lines[cut].Text = fmt.Sprintf("%d of %d cut off", len(lost), total)
-		if n := total - len(up); n > 0 {
-			lines = append(lines, Line{h.Lasts, "clients", fmt.Sprintf("%d of %d still not connected", n, total)})
-		}
+	lines = last.tell(lines, total)
+	if now != nil {
+		lines = append(lines,
+			Line{now.since, "clients", fmt.Sprintf("%d of %d cut off", len(now.lost), total)},
+			Line{h.Lasts, "clients", fmt.Sprintf("%d of %d still not connected", total-len(up), total)})
 	}
 	return lines
+}
+
+// episode is a time in which some subscribers were cut off.
+type episode struct {
+	since, until time.Duration
+	lost         map[string]bool
+	slowest      string
+}
+
+// sameEpisode is how soon after one episode another belongs to it.
+const sameEpisode = time.Minute
+
+// tell adds the lines of an episode that is over; a nil episode has none.
+func (e *episode) tell(lines []Line, total int) []Line {
+	if e == nil {
+		return lines
+	}
+	return append(lines,
+		Line{e.since, "clients", fmt.Sprintf("%d of %d cut off", len(e.lost), total)},
+		Line{e.until, "clients", fmt.Sprintf("all %d connected again, after %s (slowest: %s)", total, oracle.Span(e.until-e.since), e.slowest)})
 }

@@ -182,10 +182,7 @@ func (c *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
 		}
 		expired := c.limit.expired
 		c.w.mu.Unlock()
-		select {
-		case <-c.wake:
-		case <-expired:
-		}
+		waitFor(c.wake, expired)
 	}
 }
 

@@ -50,11 +50,16 @@ func (w *World) pump() {
 		if ok {
 			wait = time.Duration(next.at - w.now())
 		}
+		// Before the lock is given up: what is recorded from now on kicks.
+		w.asleep.Store(true)
 		w.mu.Unlock()
 		timer.Reset(wait)
 		select {
 		case <-w.kick:
 		case <-timer.C:
+			if !w.asleep.CompareAndSwap(true, false) {
+				<-w.kick // somebody has decided to kick
+			}
 		}
 	}
 }

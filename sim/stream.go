@@ -158,10 +158,7 @@ func (e *endpoint) Read(b []byte) (int, error) {
 		}
 		expired := e.rlimit.expired
 		e.w.mu.Unlock()
-		select {
-		case <-e.rwake:
-		case <-expired:
-		}
+		waitFor(e.rwake, expired)
 	}
 }
 
@@ -218,10 +215,7 @@ func (e *endpoint) Write(b []byte) (int, error) {
 		}
 		expired := e.wlimit.expired
 		e.w.mu.Unlock()
-		select {
-		case <-e.wwake:
-		case <-expired:
-		}
+		waitFor(e.wwake, expired)
 	}
 }
 
@@ -606,6 +600,19 @@ func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:
+	}
+}
+
+// waitFor blocks until it is woken or the deadline has passed. Most calls have no
+// deadline, and a plain receive costs much less than a select.
+func waitFor(wake, expired <-chan struct{}) {
+	if expired == nil {
+		<-wake
+		return
+	}
+	select {
+	case <-wake:
+	case <-expired:
 	}
 }
 

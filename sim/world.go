@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -52,6 +53,7 @@ type World struct {
 	trace   *trace
 	stats   Stats
 	kick    chan struct{} // something was recorded
+	asleep  atomic.Bool   // the pump waits for kick
 	stopped chan struct{} // the pump has returned
 	dog     *watchdog
 }
@@ -206,11 +208,11 @@ func (w *World) count(name string) uint64 {
 	return n
 }
 
-// wake tells the pump that something was recorded.
+// wake tells the pump that something was recorded. While the pump is awake it
+// looks for itself.
 func (w *World) wake() {
-	select {
-	case w.kick <- struct{}{}:
-	default:
+	if w.asleep.CompareAndSwap(true, false) {
+		w.kick <- struct{}{}
 	}
 }
 

@@ -155,6 +155,10 @@ func again(ctx context.Context) error {
 	}
 	cmd := exec.CommandContext(ctx, self, os.Args[1:]...)
 	cmd.Env = append(os.Environ(), insideVar+"=1")
+	if os.Getenv("GOMAXPROCS") == "" {
+		// One thing happens at a time in a world, so more cores only pass it around.
+		cmd.Env = append(cmd.Env, "GOMAXPROCS=1")
+	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	err = cmd.Run()
 	var exit *exec.ExitError

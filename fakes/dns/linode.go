@@ -15,7 +15,8 @@ import (
 )
 
 // linodeTTLs are the seconds that Linode knows for a TTL; others are rounded up
-// to one of them (and more than the last down), 0 is the domain's default.
+// to one of them (and more than the last down), 0 is the domain's default. The
+// table is read-only.
 var linodeTTLs = [...]int{30, 120, 300, 3600, 7200, 14400, 28800, 57600, 86400, 172800, 345600, 604800, 1209600, 2419200}
 
 const linodeDefaultTTL = 86400

@@ -180,7 +180,7 @@ func TestLinodeRefusals(t *testing.T) {
 	_, err := wrong.ListDomains(t.Context(), nil)
 	require.True(t, linodego.ErrHasStatus(err, 401), err)
 
-	// The client itself waits out the limit, as told by Retry-After.
+	// The client itself waits out the limit.
 	c := linodeClient(url, token)
 	start := time.Now()
 	for range 3 {
@@ -188,6 +188,15 @@ func TestLinodeRefusals(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.GreaterOrEqual(t, time.Since(start), 900*time.Millisecond)
+
+	limited := dns.NewLinode(d, dns.NewProvider(d, "linode", nil), dns.LinodeOptions{Token: token, Rate: 1, Window: time.Hour})
+	for _, want := range []string{"", "3600"} {
+		r := httptest.NewRequest(http.MethodGet, "/v4/domains", nil)
+		r.Header.Set("Authorization", "Bearer "+token)
+		w := httptest.NewRecorder()
+		limited.ServeHTTP(w, r)
+		require.Equal(t, want, w.Header().Get("Retry-After"))
+	}
 }
 
 func digitalOcean(t *testing.T, d *desk.Desk, rate int) (*dns.Provider, *godo.Client, string) {

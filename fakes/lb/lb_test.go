@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -226,7 +227,7 @@ func TestDrain(t *testing.T) {
 	line := d.Await(t, "target removed", "target", "proxy-1")
 	require.EqualValues(t, 1, line["cut"])
 	_, err := open.Read(make([]byte, 1))
-	require.Error(t, err, "the drain has ended")
+	require.ErrorIs(t, err, syscall.ECONNRESET, "the drain has ended")
 	require.Equal(t, "proxy-2 healthy", states(t, control))
 
 	// One that comes back while it drains starts anew, and is not removed.
@@ -273,18 +274,25 @@ func TestUnreachable(t *testing.T) {
 	b := newBackend(t, "proxy-2", "127.0.25.2")
 	d, front, control := node(t, "127.0.25.9", "--target", "proxy-1@us-east-a=127.0.25.1")
 	d.Await(t, "target unhealthy", "reason", "Target.FailedHealthChecks")
-	c := connect(t, front)
-	_, err := c.Read(make([]byte, 1))
-	require.Error(t, err, "there is no target")
-	require.NotErrorIs(t, err, io.EOF, "a reset, not an end")
+	requireReset(t, front)
 	d.Await(t, "target unreachable", "target", "proxy-1")
 
 	post(t, control+"/register", `{"name":"proxy-2","zone":"us-east-a","addr":"127.0.25.2"}`, 200)
 	d.Await(t, "target healthy", "target", "proxy-2")
 	b.dead.Store(true)
-	_, err = connect(t, front).Read(make([]byte, 1))
-	require.Error(t, err)
-	require.NotErrorIs(t, err, io.EOF, "the target's reset is passed on")
+	requireReset(t, front)
+}
+
+// requireReset checks that a new connection fails at once, rather than ends.
+func requireReset(t *testing.T, front string) {
+	t.Helper()
+	c, err := net.Dial("tcp", front)
+	if err == nil {
+		defer c.Close()
+		require.NoError(t, c.SetDeadline(time.Now().Add(10*time.Second)))
+		_, err = c.Read(make([]byte, 1))
+	}
+	require.ErrorIs(t, err, syscall.ECONNRESET)
 }
 
 func TestIdle(t *testing.T) {
@@ -295,7 +303,7 @@ func TestIdle(t *testing.T) {
 	c := connect(t, front)
 	hello(t, c)
 	_, err := c.Read(make([]byte, 1))
-	require.Error(t, err, "cut when idle")
+	require.ErrorIs(t, err, syscall.ECONNRESET, "cut when idle")
 	desk.Eventually(t, func() bool {
 		_, body := get(t, control+"/targets")
 		return strings.Contains(string(body), `"connections":0`)

@@ -66,7 +66,7 @@ func NewGateway(ctx context.Context, m nodes.Machine, o Options) *Gateway {
 	g.mux.HandleFunc("POST "+base+"Messages.json", g.create)
 	g.mux.HandleFunc("GET "+base+"Messages.json", g.list)
 	g.mux.HandleFunc("GET "+base+"Messages/{file}", g.fetch)
-	g.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { notFound(w, r) })
+	g.mux.HandleFunc("/", notFound)
 	return g
 }
 
@@ -168,12 +168,10 @@ func newSID(m nodes.Machine, n uint64) string {
 	return "SM" + hex.EncodeToString(hash[:16])
 }
 
+// deliver moves a message on. The texts and ids in it never change, so they are
+// read without the mutex.
 func (g *Gateway) deliver(msg *message) {
-	defer func() {
-		g.mu.Lock()
-		g.moving--
-		g.mu.Unlock()
-	}()
+	defer g.landed()
 	if nodes.Sleep(g.ctx, g.m, "send "+msg.sid, sendAfter) != nil {
 		return
 	}
@@ -183,6 +181,12 @@ func (g *Gateway) deliver(msg *message) {
 	}
 	g.move(msg, "delivered")
 	g.m.Log().Info("sms delivered", "to", msg.to, "sid", msg.sid)
+}
+
+func (g *Gateway) landed() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.moving--
 }
 
 func (g *Gateway) move(msg *message, status string) {
@@ -228,7 +232,7 @@ func (g *Gateway) list(w http.ResponseWriter, r *http.Request) {
 		page = min(n, maxMessages)
 	}
 	all := g.matching(r.Form.Get("To"), r.Form.Get("From"))
-	from := min(0, len(all))
+	from := min(page*size, len(all))
 	to := min(from+size, len(all))
 
 	link := func(n int) *string {

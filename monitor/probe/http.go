@@ -68,7 +68,6 @@ func (o HTTPOptions) look(ctx context.Context, c *clock) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
 	if o.URL.Scheme == "https" {
 		secure := tls.Client(conn, &tls.Config{
 			ServerName: o.URL.Hostname(),
@@ -77,10 +76,13 @@ func (o HTTPOptions) look(ctx context.Context, c *clock) error {
 			MinVersion: tls.VersionTLS12,
 		})
 		if err := c.run(ctx, TLS, label, o.Limit, secure.HandshakeContext); err != nil {
+			conn.Close()
 			return err
 		}
 		conn = secure
 	}
+	// From here on the connection is the transport's to close. Closing it here
+	// too would race with that for whether TLS says goodbye.
 	return c.run(ctx, FirstByte, label, o.Limit, func(ctx context.Context) error {
 		return o.get(ctx, conn)
 	})

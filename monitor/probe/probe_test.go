@@ -176,18 +176,18 @@ func TestHTTPResolvesAndSkipsADeadZone(t *testing.T) {
 
 func TestDNS(t *testing.T) {
 	m := machine(t)
-	lost := map[string]int{}
+	var lost atomic.Int32
 	server := nameServer(t, func(w dns.ResponseWriter, q *dns.Msg) {
 		a := new(dns.Msg)
 		a.SetReply(q)
 		a.Authoritative = true
 		rr, _ := dns.NewRR(q.Question[0].Name + " 60 SOA ns. host. 1 1 1 1 1")
 		a.Answer = append(a.Answer, rr)
-		switch name := q.Question[0].Name; name {
+		switch q.Question[0].Name {
 		case "silent.":
 			return
 		case "lost.": // the first datagram
-			if lost[name]++; lost[name] == 1 {
+			if lost.Add(1) == 1 {
 				return
 			}
 		case "refused.":

@@ -2,9 +2,13 @@ package redirect_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,11 +18,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"crypto/ed25519"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
 	"time"
 
 	"github.com/stretchr/testify/require"

@@ -255,11 +255,16 @@ func (x *exchange) try(key string) (answer *local, keep bool) {
 			}
 			return failure(err, x.fault != nil), false
 		}
-		if res.status == 421 && x.whole && !last {
-			if table = x.refresh(); moved(table, key, owner) {
-				u.Close()
-				continue
+		if res.status == 421 {
+			if x.whole && !last {
+				if table = x.refresh(); moved(table, key, owner) {
+					u.Close()
+					continue
+				}
 			}
+			// The host lives elsewhere now, and only a new connection finds out
+			// where: a client that keeps this one would be refused for ever.
+			x.keep = false
 		}
 		return x.relay(u, res)
 	}

@@ -341,6 +341,14 @@ func TestBadHeadsAreAnsweredAndEndTheConnection(t *testing.T) {
 	require.Contains(t, out, "Connection: close\r\n")
 }
 
+func TestBodyOfALocalAnswerIsNoRequest(t *testing.T) {
+	p := startProxy(t)
+	hidden := "GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
+	out := p.talk(t, fmt.Sprintf("POST / HTTP/1.1\r\nHost: unknown\r\nContent-Length: %d\r\n\r\n%s", len(hidden), hidden))
+	require.True(t, strings.HasPrefix(out, "HTTP/1.1 421 "), out)
+	require.Equal(t, 1, strings.Count(out, "HTTP/1.1"))
+}
+
 func TestSlowHead(t *testing.T) {
 	p := startProxy(t, "--head-timeout", "50ms", "--idle-timeout", "100ms")
 	c := p.dial(t)
@@ -428,17 +436,6 @@ func TestBodies(t *testing.T) {
 		_, body = c.response("POST")
 		require.Equal(t, "ok", body)
 	})
-	t.Run("answered early", func(t *testing.T) {
-		c := p.dial(t)
-		c.say(post + "Content-Length: 1000000\r\n\r\n" + large)
-		_, err := http.ReadRequest(u.br)
-		require.NoError(t, err)
-		u.say("HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno")
-		res, body := c.response("POST")
-		require.Equal(t, 413, res.StatusCode)
-		require.True(t, res.Close)
-		require.Equal(t, "no", body)
-	})
 	t.Run("bad chunks after a good start", func(t *testing.T) {
 		c := p.dial(t)
 		c.say(fmt.Sprintf("%sTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\nnonsense\r\n", post, len(large), large))
@@ -463,6 +460,22 @@ func TestBodies(t *testing.T) {
 		res, _ := c.response("POST")
 		require.Equal(t, 417, res.StatusCode)
 	})
+}
+
+// TestEarlyAnswer: a node need not hear all of a body, nor the client have sent it.
+func TestEarlyAnswer(t *testing.T) {
+	n := startNode(t)
+	p := startProxy(t, "--allow-plain", "--live", n.table())
+	c := p.dial(t)
+	c.say("POST /live/k/c HTTP/1.1\r\nHost: " + liveHost + "\r\nContent-Length: 1000000\r\n\r\n" + strings.Repeat("x", 100_000))
+	u := n.next(t)
+	_, err := http.ReadRequest(u.br)
+	require.NoError(t, err)
+	u.say("HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno")
+	res, body := c.response("POST")
+	require.Equal(t, 413, res.StatusCode)
+	require.True(t, res.Close)
+	require.Equal(t, "no", body)
 }
 
 func TestResponses(t *testing.T) {
@@ -495,6 +508,18 @@ func TestResponses(t *testing.T) {
 			require.Equal(t, tc.body, body)
 		})
 	}
+	t.Run("refused clients look for the host anew", func(t *testing.T) {
+		for status, closes := range map[int]bool{421: true, 503: false} {
+			c := p.dial(t)
+			c.say(post)
+			u := n.next(t)
+			u.request()
+			u.say(fmt.Sprintf("HTTP/1.1 %d x\r\nContent-Length: 0\r\n\r\n", status))
+			require.NoError(t, u.Close())
+			res, _ := c.response("POST")
+			require.Equal(t, closes, res.Close, status)
+		}
+	})
 	t.Run("silence", func(t *testing.T) {
 		c := p.dial(t)
 		c.say(post)

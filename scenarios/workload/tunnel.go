@@ -134,6 +134,8 @@ func (t *tunnel) session(ctx context.Context, transport *http.Transport) bool {
 		lost.Why = "closed " + strconv.Itoa(lost.Code)
 	case errors.Is(err, errProtocol):
 		lost.Why = "protocol"
+	case errors.Is(err, websocket.ErrMessageTooBig):
+		lost.Why = "too big"
 	case errors.Is(err, errNoAnswer):
 		lost.Why = "no answer"
 	default:

@@ -477,6 +477,20 @@ func TestProvidersThatNameOnlyThemselves(t *testing.T) {
 	}
 }
 
+// A zone that keeps repeating its own list of servers must not outlive the
+// delegation that the zone above has withdrawn ("ghost domains").
+func TestDelegationEndsAlsoForTheChildCentric(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.espra()
+		_, s := w.resolver(Options{ChildCentric: true, MaxTTL: 100 * time.Second})
+		for range 10 {
+			lookup(t, s, "A", "espra.com")
+			time.Sleep(61 * time.Second)
+		}
+		require.Len(t, w.questions(w.com), 5)
+	})
+}
+
 func TestServerNamesWithoutGlue(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.espra()

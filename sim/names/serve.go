@@ -58,18 +58,21 @@ func (r *Resolver) serveUDP(ctx context.Context, conn net.PacketConn) error {
 	defer clients.Wait()
 	room := make(chan struct{}, r.opts.MaxClients)
 	buf := make([]byte, maxQuerySize)
+	errorsInRow := 0
 	for n := uint64(0); ; n++ {
 		size, from, err := conn.ReadFrom(buf)
 		if err != nil {
 			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return ended(ctx, "datagrams", err)
 			}
-			// An error about one datagram, or a lack that may pass.
-			if !pause(ctx, acceptRespite+shift(r.host, "udp", n)) {
+			// A client that left makes one error, which must not delay the others;
+			// more may be a lack that passes.
+			if errorsInRow++; errorsInRow > 1 && !pause(ctx, acceptRespite+shift(r.host, "udp", n)) {
 				return nil
 			}
 			continue
 		}
+		errorsInRow = 0
 		query := parseQuery(buf[:size])
 		if query == nil {
 			continue

@@ -1,0 +1,69 @@
+package monitor_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/espra/protoplex/monitor"
+)
+
+func example(t *testing.T) string {
+	text, err := os.ReadFile("testdata/monitor.yaml")
+	require.NoError(t, err)
+	return string(text)
+}
+
+func TestExampleConfig(t *testing.T) {
+	c, err := monitor.ParseConfig("monitor.yaml", []byte(example(t)))
+	require.NoError(t, err)
+	require.Equal(t, 10*time.Second, c.Probe)
+	require.Equal(t, []string{"us-east", "eu-west"}, c.Homes[0].Regions)
+
+	// What a program writes reads back as the same.
+	text, err := yaml.Marshal(c)
+	require.NoError(t, err)
+	again, err := monitor.ParseConfig("written", text)
+	require.NoError(t, err)
+	require.Empty(t, cmp.Diff(c, again))
+}
+
+func TestConfigErrors(t *testing.T) {
+	tests := []struct{ old, new, want string }{
+		{"hold-down: 10m", "hold-dwon: 10m", `monitor.yaml:32:1: unknown field "hold-dwon"`},
+		{"probe: 10s", "probe: often", `invalid duration "often"`},
+		{"rank: 2", "rank: 1", `rank: "1" is given twice`},
+		{"name: london", "name: fremont", `vantage: "fremont" is given twice`},
+		{"11qY", "11q", "public-key"},
+		{"kind: dns", "kind: smtp", `target dns-linode: kind: "smtp" is neither http nor dns`},
+		{"region: eu-west", "region: eu-north", `no target speaks for region "eu-west"`},
+		{"home: www.espra.com", "home: ww.espra.com", `target www: home: "ww.espra.com" is not among the homes`},
+		{"connect: us-east.elb.amazonaws.com:443", "connect: us-east", "is not host:port"},
+		{`"+15550000001"`, `"5550000001"`, "admin ana: "},
+		{"guard: 30", "guard: 0", "guard: 0 is no percentage"},
+		{"close-after: 3", "close-after: 0", "must be at least 1"},
+		{"- name: linode\n", "- name: slicehost\n", `dns: "slicehost" is neither linode nor digitalocean`},
+		{"key: /etc", "key: etc", "not an absolute file name"},
+		{"name: apex", "name: us-east", `subject: "us-east" is given twice`},
+		{"name: apex", "name: Apex!", "must be 1 to 40"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.new, func(t *testing.T) {
+			text := strings.Replace(example(t), tt.old, tt.new, 1)
+			require.NotEqual(t, example(t), text)
+			_, err := monitor.ParseConfig("monitor.yaml", []byte(text))
+			require.ErrorContains(t, err, tt.want)
+		})
+	}
+	t.Run("all at once", func(t *testing.T) {
+		text := strings.NewReplacer("guard: 30", "guard: 0", "rank: 2", "rank: 1").Replace(example(t))
+		_, err := monitor.ParseConfig("monitor.yaml", []byte(text))
+		require.ErrorContains(t, err, "guard")
+		require.ErrorContains(t, err, "rank")
+	})
+}
