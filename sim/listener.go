@@ -192,6 +192,7 @@ func (s *socket) assign() {
 		s.backlog = s.backlog[1:]
 		l.queue = append(l.queue, e)
 		signal(l.wake)
+		w.woke = true
 	}
 }
 

@@ -63,12 +63,13 @@ func taken[T any](list *[]T, proc func(T) *Process, held func(*Machine) *[]T) []
 }
 
 // commit gives the records their order and their effects. It reports whether
-// there were any, in which case goroutines may be running again.
+// that woke a goroutine, so that the world is no longer quiet.
 func (w *World) commit() bool {
 	r := &w.records
 	if r.empty() {
 		return false
 	}
+	w.woke = false
 	// Events first: the last words of a process that then left still count.
 	if len(r.events) > 0 {
 		events := taken(&r.events, func(e recordedEvent) *Process {
@@ -89,6 +90,7 @@ func (w *World) commit() bool {
 		})
 		for _, b := range binds {
 			b.commit()
+			w.woke = true
 		}
 	}
 	if len(r.accepts) > 0 {
@@ -130,9 +132,10 @@ func (w *World) commit() bool {
 			}
 			w.tell(&Event{Machine: p.m.name, Proc: p.name, Kind: "exit", Fields: fields})
 			p.die(p.err, true)
+			w.woke = true
 		}
 	}
-	return true
+	return w.woke || !r.empty()
 }
 
 func (w *World) tell(e *Event) {

@@ -300,6 +300,7 @@ func (e *endpoint) fail(err error) {
 	e.silentSince = -1
 	signal(e.rwake)
 	signal(e.wwake)
+	e.w.woke = true
 }
 
 // forget drops the endpoint: the kernel knows no such connection any more.

@@ -41,6 +41,7 @@ type World struct {
 	byAddr    map[netip.Addr]*Machine
 	queue     eventQueue
 	records   records
+	woke      bool // the present commit has woken a goroutine
 	faults    []*Fault
 	routes    map[route]*path
 	distances map[[2]string]time.Duration
