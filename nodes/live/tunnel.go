@@ -50,6 +50,7 @@ type ending struct {
 	text string
 }
 
+// connectionLost is read-only.
 var connectionLost = ending{code: int(websocket.StatusAbnormalClosure), text: "connection lost"}
 
 func (s *server) openTunnel(w http.ResponseWriter, r *http.Request, host, key string) {

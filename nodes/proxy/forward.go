@@ -14,13 +14,14 @@ type identity struct {
 }
 
 // hopByHop are the fields that concern one connection only (RFC 9110, 7.6.1),
-// and those that the proxy writes itself.
+// and those that the proxy writes itself. The table is read-only.
 var hopByHop = []string{
 	"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
 	"proxy-authenticate", "proxy-authorization", "content-length", "expect",
 }
 
-// claims are fields by which a stranger could pass for someone else.
+// claims are fields by which a stranger could pass for someone else. The table is
+// read-only.
 var claims = []string{
 	"host", "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto",
 	"x-real-ip", "x-request-id",

@@ -176,6 +176,7 @@ type lines struct {
 	left int
 }
 
+// errLongLine is read-only.
 var errLongLine = &badHead{431, "header line too long"}
 
 // next gives a line without its end. The text is a copy.

@@ -28,6 +28,7 @@ func text(status int, body string, headers ...field) *local {
 	return &local{status: status, body: body + "\n", headers: headers}
 }
 
+// retryAfter is read-only.
 var retryAfter = field{"Retry-After", "1"}
 
 // route decides about a request that came over TLS or not.

@@ -15,6 +15,9 @@ const (
 	// only when all others have failed too. The hold doubles each time.
 	firstHold   = time.Minute
 	longestHold = 8 * time.Minute
+	// strangerTimeout is the patience with a server never heard of, as long as
+	// there are others to ask; unbound has about the same.
+	strangerTimeout = 400 * time.Millisecond
 )
 
 // record is how one server has behaved for one zone: it can be lame for one and
@@ -42,6 +45,19 @@ func (r *Resolver) failed(zone string, at netip.AddrPort) {
 		s.held = now.Add(min(firstHold<<min(s.failures, 10), longestHold))
 		s.failures++
 	})
+}
+
+// patience is how long to wait for a server. While others are left to ask, that
+// is four times what it usually takes; the last round waits in full.
+func (r *Resolver) patience(zone string, at netip.AddrPort, last bool) time.Duration {
+	if last {
+		return r.opts.ServerTimeout
+	}
+	now := r.opts.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s, _ := r.records.get(recordKey(zone, at), now)
+	return min(max(4*s.rtt, strangerTimeout), r.opts.ServerTimeout)
 }
 
 func (r *Resolver) note(zone string, at netip.AddrPort, f func(*record, time.Time)) {

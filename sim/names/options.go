@@ -44,7 +44,8 @@ type Options struct {
 	// failures and of servers: 10,000.
 	MaxEntries int
 
-	// ServerTimeout is the patience with one server: 1.5 seconds.
+	// ServerTimeout is the longest patience with one server: 1.5 seconds. While
+	// others are left to ask it is shorter, by how fast the server usually is.
 	ServerTimeout time.Duration
 	// Budget is the time for one question: 10 seconds.
 	Budget time.Duration

@@ -105,7 +105,7 @@ func (w *walk) askZone(d *delegation, name string, qtype uint16, pending []strin
 				continue
 			}
 			asked = append(asked, at)
-			rep, err := w.ask(d.zone, at, name, qtype)
+			rep, err := w.ask(d.zone, at, name, qtype, w.r.patience(d.zone, at, again))
 			if err == nil {
 				return rep, true
 			}
@@ -152,13 +152,13 @@ func (w *walk) askZone(d *delegation, name string, qtype uint16, pending []strin
 }
 
 // ask puts the question to one server of a zone and remembers how that went.
-func (w *walk) ask(zone string, at netip.AddrPort, name string, qtype uint16) (*reply, error) {
+func (w *walk) ask(zone string, at netip.AddrPort, name string, qtype uint16, patience time.Duration) (*reply, error) {
 	q := newQuery(uint16(w.rand("id")), name, qtype, false)
 	start := time.Now()
-	m, err := w.exchange(at, q)
+	m, err := w.exchange(at, q, patience)
 	if err == nil && m.Rcode == dns.RcodeFormatError && m.IsEdns0() == nil {
 		q.Extra = nil // an old server: without EDNS, RFC 6891 section 6.2.2
-		m, err = w.exchange(at, q)
+		m, err = w.exchange(at, q, patience)
 	}
 	rtt := time.Since(start)
 	var rep *reply
@@ -176,12 +176,12 @@ func (w *walk) ask(zone string, at netip.AddrPort, name string, qtype uint16) (*
 	return nil, fmt.Errorf("server %s: %w", at, err)
 }
 
-func (w *walk) exchange(at netip.AddrPort, q *dns.Msg) (*dns.Msg, error) {
+func (w *walk) exchange(at netip.AddrPort, q *dns.Msg, patience time.Duration) (*dns.Msg, error) {
 	if w.left == 0 {
 		return nil, errSpent
 	}
 	w.left--
-	return exchange(w.ctx, w.r.host, at, q, w.r.opts.ServerTimeout)
+	return exchange(w.ctx, w.r.host, at, q, patience)
 }
 
 func (w *walk) rand(what string) uint64 {
