@@ -118,7 +118,7 @@ func (p *platform) zone() string {
 	for _, host := range p.hostNames() {
 		region, _ := t.Home(host)
 		z.add(host+".", ttl, "CNAME", balancerName(region)+".")
-		z.add("_home."+host+".", ttl, "TXT", fmt.Sprintf("%q", home.Home{Region: region, Epoch: 1}.String()))
+		z.add("_home."+host+".", min(ttl, 30), "TXT", fmt.Sprintf("%q", home.Home{Region: region, Epoch: 1}.String()))
 	}
 	z.add("@", 3600, "MX", "10 mail.espra.com.")
 	z.add("@", 3600, "TXT", `"v=spf1 include:amazonses.com -all"`)

@@ -34,6 +34,10 @@ type Host struct {
 	TTL       time.Duration
 }
 
+// markTTL is how long a home may be remembered. Only the cells read it, every few
+// seconds, and an owner that was superseded must hear of it well within a minute.
+const markTTL = 30 * time.Second
+
 // Mark is where the home of a host is written.
 func (h Host) Mark() string { return "_home." + h.Name }
 
@@ -257,7 +261,7 @@ func planOne(host Host, want Home, records []zone.Record) (puts, cuts []Change, 
 		have []zone.Record
 		put  zone.Record
 	}{
-		{homes, zone.Record{Name: host.Mark(), Type: "TXT", Value: want.String(), TTL: host.TTL}},
+		{homes, zone.Record{Name: host.Mark(), Type: "TXT", Value: want.String(), TTL: min(host.TTL, markTTL)}},
 		{addresses, zone.Record{Name: host.Name, Type: "CNAME", Value: balancer, TTL: host.TTL}},
 	}
 	for _, w := range wanted {

@@ -89,7 +89,7 @@ func fill(records ...zone.Record) []zone.Record {
 }
 
 func txt(id, value string) zone.Record {
-	return zone.Record{ID: id, Name: "_home.www.espra.com", Type: "TXT", Value: value, TTL: time.Minute}
+	return zone.Record{ID: id, Name: "_home.www.espra.com", Type: "TXT", Value: value, TTL: 30 * time.Second}
 }
 
 func cname(id, value string) zone.Record {

@@ -70,9 +70,23 @@ func (l *Linode) Create(ctx context.Context, r Record) error {
 	}
 	_, err = l.client.CreateDomainRecord(ctx, id, linodego.DomainRecordCreateOptions{
 		Type: linodego.DomainRecordType(r.Type), Name: relative(r.Name, l.zone, ""),
-		Target: r.Value, TTLSec: int(r.TTL / time.Second),
+		Target: r.Value, TTLSec: linodeTTL(r.TTL),
 	})
 	return linodeError("create record", err)
+}
+
+// linodeTTL gives the longest TTL that Linode offers and that is not above the
+// one asked for. Linode itself would round up, from 60 s to 120 s, and everybody
+// would wait twice as long for a move.
+func linodeTTL(ttl time.Duration) int {
+	offered := [...]int{30, 120, 300, 3600, 7200, 14400, 28800, 57600, 86400, 172800, 345600, 604800, 1209600, 2419200}
+	best := offered[0]
+	for _, seconds := range offered {
+		if time.Duration(seconds)*time.Second <= ttl {
+			best = seconds
+		}
+	}
+	return best
 }
 
 // Update implements Zone.
@@ -87,7 +101,7 @@ func (l *Linode) Update(ctx context.Context, r Record) error {
 	}
 	_, err = l.client.UpdateDomainRecord(ctx, id, record, linodego.DomainRecordUpdateOptions{
 		Type: linodego.DomainRecordType(r.Type), Name: relative(r.Name, l.zone, ""),
-		Target: r.Value, TTLSec: int(r.TTL / time.Second),
+		Target: r.Value, TTLSec: linodeTTL(r.TTL),
 	})
 	return linodeError("update record", err)
 }

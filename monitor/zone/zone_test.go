@@ -2,6 +2,7 @@ package zone_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -79,6 +80,23 @@ func TestRecordsAreNormal(t *testing.T) {
 			{Name: "espra.com", Type: "A", Value: "192.0.2.1"},
 			{Name: "www.espra.com", Type: "CNAME", Value: "us-east.elb.amazonaws.com"},
 		}, records, cmpopts.IgnoreFields(zone.Record{}, "ID", "TTL")))
+	})
+}
+
+// A provider may give a shorter TTL than asked for, never a longer one, which
+// would make everybody wait for a move.
+func TestTTLsAreNotLengthened(t *testing.T) {
+	each(t, "secret", "espra.com", func(t *testing.T, z zone.Zone) {
+		for _, ttl := range []time.Duration{30 * time.Second, time.Minute, 119 * time.Second, 10 * time.Minute} {
+			name := fmt.Sprintf("ttl-%d.espra.com", ttl/time.Second)
+			require.NoError(t, z.Create(t.Context(), zone.Record{Name: name, Type: "TXT", Value: "x", TTL: ttl}))
+			records, err := z.Records(t.Context())
+			require.NoError(t, err)
+			i := slices.IndexFunc(records, func(r zone.Record) bool { return r.Name == name })
+			require.GreaterOrEqual(t, i, 0)
+			require.LessOrEqual(t, records[i].TTL, ttl)
+			require.GreaterOrEqual(t, records[i].TTL, min(ttl, 30*time.Second))
+		}
 	})
 }
 
