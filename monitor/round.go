@@ -129,7 +129,10 @@ func (v *vantage) send(ctx context.Context, p Peer, body []byte, signature strin
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set(signatureHeader, signature)
-	resp, err := v.http.Do(req)
+	// A peer takes each observation once, so it may be sent again over a new
+	// connection. An empty key tells the transport so, and is not sent.
+	req.Header["Idempotency-Key"] = nil
+	resp, err := v.peers.Do(req)
 	if err != nil {
 		return err
 	}

@@ -72,8 +72,9 @@ type vantage struct {
 	key     ed25519.PrivateKey
 	keys    map[string]ed25519.PublicKey // of the peers
 	roots   *x509.CertPool
-	tls     *tls.Config // nil for plain HTTP
-	http    *http.Client
+	tls     *tls.Config  // nil for plain HTTP
+	http    *http.Client // to everybody but peers
+	peers   *http.Client
 	probes  []looker
 	zones   []provider
 	texter  sms.Texter
@@ -157,18 +158,10 @@ func newVantage(m nodes.Machine, cfg Config) (*vantage, error) {
 		}
 		v.tls = &tls.Config{Certificates: []tls.Certificate{pair}, Time: m.Now, MinVersion: tls.VersionTLS12}
 	}
-	v.http = &http.Client{
-		// Every request has a connection of its own: what a monitor keeps open
-		// is half dead when it is needed.
-		Transport: bounded{&http.Transport{
-			DialContext:            m.DialContext,
-			DisableKeepAlives:      true,
-			MaxResponseHeaderBytes: 64 << 10,
-			TLSClientConfig:        &tls.Config{RootCAs: v.roots, Time: m.Now, MinVersion: tls.VersionTLS12},
-			TLSNextProto:           map[string]func(string, *tls.Conn) http.RoundTripper{},
-		}},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	// What a monitor keeps open is half dead when it is needed, so every request
+	// has a connection of its own. But peers hear from each other every round:
+	// there a half-dead connection costs one round and is given up.
+	v.http, v.peers = v.client(0), v.client(keepPeers-time.Second)
 	if err := v.makeProbes(); err != nil {
 		return nil, err
 	}
@@ -201,6 +194,22 @@ func newVantage(m nodes.Machine, cfg Config) (*vantage, error) {
 	}
 	v.restore()
 	return v, nil
+}
+
+// client makes a client of this machine that keeps connections for a while, or
+// not at all.
+func (v *vantage) client(keep time.Duration) *http.Client {
+	return &http.Client{
+		Transport: bounded{&http.Transport{
+			DialContext:            v.m.DialContext,
+			DisableKeepAlives:      keep == 0,
+			IdleConnTimeout:        keep,
+			MaxResponseHeaderBytes: 64 << 10,
+			TLSClientConfig:        &tls.Config{RootCAs: v.roots, Time: v.m.Now, MinVersion: tls.VersionTLS12},
+			TLSNextProto:           map[string]func(string, *tls.Conn) http.RoundTripper{},
+		}},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 func (v *vantage) makeProbes() error {
@@ -316,6 +325,7 @@ func (v *vantage) run(ctx context.Context) error {
 	<-ctx.Done()
 	server.Close()
 	wg.Wait()
+	v.peers.CloseIdleConnections()
 	v.save()
 	select {
 	case err := <-failed:
@@ -326,12 +336,12 @@ func (v *vantage) run(ctx context.Context) error {
 }
 
 // bounded cuts answers that no honest server would give.
-type bounded struct{ http.RoundTripper }
+type bounded struct{ *http.Transport }
 
 const maxAnswer = 16 << 20
 
 func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := b.RoundTripper.RoundTrip(r)
+	resp, err := b.Transport.RoundTrip(r)
 	if err == nil {
 		resp.Body = struct {
 			io.Reader

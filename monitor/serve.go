@@ -13,6 +13,9 @@ import (
 	"github.com/espra/protoplex/monitor/observe"
 )
 
+// keepPeers is how long a peer's connection is kept from one round to the next.
+const keepPeers = 30 * time.Second
+
 // server answers peers and people: POST /observations, GET /status, GET /health.
 func (v *vantage) server() *http.Server {
 	mux := http.NewServeMux()
@@ -24,7 +27,7 @@ func (v *vantage) server() *http.Server {
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      10 * time.Second,
-		IdleTimeout:       30 * time.Second,
+		IdleTimeout:       keepPeers,
 		MaxHeaderBytes:    16 << 10,
 		TLSNextProto:      map[string]func(*http.Server, *tls.Conn, http.Handler){},
 		ErrorLog:          slog.NewLogLogger(v.log.Handler(), slog.LevelDebug),

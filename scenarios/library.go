@@ -60,5 +60,9 @@ func Load(nameOrFile string) (*story.Story, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read scenario: %w", err)
 	}
-	return story.Parse(nameOrFile, data)
+	s, err := story.Parse(nameOrFile, data)
+	if err == nil && !strings.ContainsRune(nameOrFile, os.PathSeparator) {
+		s.File = "." + string(os.PathSeparator) + nameOrFile // so that nobody takes it for a name
+	}
+	return s, err
 }

@@ -53,6 +53,10 @@ func (r *Report) Print(out io.Writer, style Style) error {
 	} else {
 		r.printVerdicts(b)
 	}
+	if style.All {
+		b.line("", "%s deliveries, %s events, %s deliveries to one process at one nanosecond (ties)",
+			thousands(int(r.Result.Stats.Deliveries)), thousands(int(r.Result.Stats.Events)), thousands(int(r.Result.Stats.Ties)))
+	}
 	_, err := io.WriteString(out, b.text.String())
 	return err
 }
@@ -132,7 +136,11 @@ func (r *Report) printVerdicts(b *printer) {
 	for _, e := range r.Idle {
 		b.line(red, "  FAIL fault %s touched nothing; a fault without effect proves nothing (%s)", e.ID, r.Story.Where(e.Pos))
 	}
-	b.line("", "%d of %d held.", held, len(r.Verdicts))
+	summary := fmt.Sprintf("%d of %d held", held, len(r.Verdicts))
+	if len(r.Idle) > 0 {
+		summary += ", but " + count(len(r.Idle), "fault") + " touched nothing"
+	}
+	b.line("", "%s.", summary)
 	if !r.Held() {
 		b.line("", "replay it: protoplex sim run %s --seed %d", r.replayName(), r.Seed)
 	}

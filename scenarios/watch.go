@@ -106,7 +106,7 @@ func (w *watcher) tellTogether(at time.Duration, who, before, name, after string
 		if last.Who == who && isSame && endsSame && at-last.At < 5*time.Second {
 			all := append(strings.Split(names, ", "), name)
 			slices.Sort(all)
-			last.Text = before + strings.Join(all, ", ") + after
+			last.Text = before + strings.Join(slices.Compact(all), ", ") + after
 			return
 		}
 	}

@@ -87,6 +87,9 @@ the same run, to the nanosecond; the last line carries the hash that proves it.`
 				return status{statusUsage, fmt.Errorf("--until %s: want a duration above zero", until)}
 			}
 			if os.Getenv(insideVar) == "" {
+				if err := writable(trace); err != nil {
+					return status{statusUsage, fmt.Errorf("write trace: %w", err)}
+				}
 				return again(c.Context())
 			}
 			o := scenarios.Options{Seed: seed, Until: until, Verbose: verbose}
@@ -103,6 +106,18 @@ the same run, to the nanosecond; the last line carries the hash that proves it.`
 	f.DurationVar(&until, "until", 0, "stop at this offset; the trace is a prefix of the full one")
 	f.BoolVarP(&verbose, "verbose", "v", false, "tell every event, and nothing shortened")
 	return c
+}
+
+// writable makes a file, if one is wanted.
+func writable(file string) error {
+	if file == "" {
+		return nil
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 func play(out io.Writer, s *story.Story, o scenarios.Options, trace string) (err error) {

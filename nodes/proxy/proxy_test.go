@@ -563,8 +563,8 @@ func TestClosedConnectionsAreNotUsedAgain(t *testing.T) {
 		u.say("HTTP/1.1 204 No Content\r\n\r\n")
 		res, _ := c.response("POST")
 		require.Equal(t, 204, res.StatusCode)
-		require.NoError(t, u.Close())
-		// The proxy hears of it before it hears from us: loopback keeps order.
+		require.NoError(t, u.Conn.(*net.TCPConn).CloseWrite())
+		u.hearEnd() // the proxy has noticed
 	}
 }
 
@@ -767,8 +767,8 @@ func TestLimit(t *testing.T) {
 	require.Error(t, err)
 	require.NoError(t, c.Close())
 	require.Eventually(t, func() bool {
-		res, _ := do(t, p.client(t), "GET", "http://a/health", "")
-		return res.StatusCode == 200
+		// Not with net/http, which calls an answer that comes before its request an error.
+		return strings.HasPrefix(p.talk(t, "GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"), "HTTP/1.1 200 ")
 	}, 10*time.Second, time.Millisecond)
 }
 

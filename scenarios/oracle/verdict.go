@@ -12,7 +12,8 @@ type Verdict struct {
 	Budget   string // what was allowed
 	Judged   int    // observations looked at; with none, OK is false
 	OK       bool
-	First    string // the first broken moment, empty when OK
+	First    string        // the first broken moment, empty when OK
+	At       time.Duration // of First
 }
 
 // nothing is the First of a verdict that had nothing to judge.
@@ -35,7 +36,7 @@ func (d *docket) broke(at time.Duration, format string, args ...any) {
 }
 
 func (d *docket) verdict(name, measured, budget string) Verdict {
-	v := Verdict{Name: name, Measured: measured, Budget: budget, Judged: d.judged, OK: d.judged > 0 && d.broken == 0, First: d.first}
+	v := Verdict{Name: name, Measured: measured, Budget: budget, Judged: d.judged, OK: d.judged > 0 && d.broken == 0, First: d.first, At: d.at}
 	if d.judged == 0 && d.broken == 0 {
 		v.First = nothing
 	}

@@ -109,6 +109,11 @@ func TestParse(t *testing.T) {
 					{Name: "at-least", Share: 9990},
 					{Name: "window", Duration: time.Minute},
 				}},
+				{Oracle: "availability", Params: story.Values{
+					{Name: "of", Names: []string{"us-1.live.espra.com"}},
+					{Name: "at-least", Share: 9200},
+					{Name: "window", Duration: 35 * time.Minute},
+				}},
 			},
 		},
 	}
@@ -116,15 +121,15 @@ func TestParse(t *testing.T) {
 
 	// Places lead a person to the line.
 	for what, p := range map[string]story.Pos{
-		"us-east: {":       got.Topology.Regions[0].Pos,
-		"us-browsers":      got.Workload[0].Pos,
-		"subscribe to 2":   got.Workload[0].Do[1].Pos,
-		"us-east-lost":     got.Timeline[0].Pos,
-		"region us-east":   got.Timeline[0].On.Pos,
-		"live-streams":     got.Expect.Always[0].Pos,
-		"detected: {":      got.Expect.After[0].Expect[0].Pos,
-		"60s}":             got.Expect.After[0].Expect[0].Params[0].Pos,
-		"availability: {o": got.Expect.Throughout[1].Pos,
+		"us-east: {":     got.Topology.Regions[0].Pos,
+		"us-browsers":    got.Workload[0].Pos,
+		"subscribe to 2": got.Workload[0].Do[1].Pos,
+		"us-east-lost":   got.Timeline[0].Pos,
+		"region us-east": got.Timeline[0].On.Pos,
+		"live-streams":   got.Expect.Always[0].Pos,
+		"detected: {":    got.Expect.After[0].Expect[0].Pos,
+		"60s}":           got.Expect.After[0].Expect[0].Params[0].Pos,
+		"{of: eu-1.live": got.Expect.Throughout[1].Pos,
 	} {
 		line := strings.Split(string(data), "\n")[p.Line-1]
 		require.True(t, strings.HasPrefix(line[p.Column-1:], what), "%v is %q, not %q", p, line[p.Column-1:], what)

@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -228,12 +229,20 @@ func (t *tunnel) listen(ctx context.Context, conn *websocket.Conn, alive *heard)
 			return false, lostIn(answered, fmt.Errorf("workload: subscribe: %w", err))
 		}
 	}
+	// Once all is answered, one watch of ctx serves all reads: a context of their
+	// own would cost each of them more than the message itself.
+	defer context.AfterFunc(ctx, func() { conn.CloseNow() })()
+	var message bytes.Buffer
 	for {
-		patience := ctx
+		patience, bound := ctx, context.Background()
 		if len(waiting) > 0 {
-			patience = answered
+			patience, bound = answered, answered
 		}
-		kind, b, err := conn.Read(patience)
+		message.Reset()
+		kind, r, err := conn.Reader(bound)
+		if err == nil {
+			_, err = message.ReadFrom(r)
+		}
 		if err != nil {
 			return len(waiting) == 0, lostIn(patience, fmt.Errorf("workload: read tunnel: %w", err))
 		}
@@ -241,7 +250,7 @@ func (t *tunnel) listen(ctx context.Context, conn *websocket.Conn, alive *heard)
 		if kind != websocket.MessageText {
 			return false, errProtocol
 		}
-		f, err := parseFrame(b)
+		f, err := parseFrame(message.Bytes())
 		if err != nil {
 			return false, errors.Join(errProtocol, err)
 		}

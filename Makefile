@@ -1,0 +1,41 @@
+SEED     ?= 1
+SEEDS    ?= 2
+FUZZTIME ?= 10s
+STORY    ?=
+# Without STORY, sim plays region-failover and verify takes every story.
+STORIES   = $(or $(STORY),$$(bin/protoplex sim list | cut -d ' ' -f 1))
+
+.DEFAULT_GOAL := help
+.PHONY: help build test race sim verify bench fuzz check planted
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' Makefile
+
+build: ## build bin/protoplex
+	go build -o bin/protoplex ./cmd/protoplex
+
+test: check ## the checks, then every test, all stories among them
+	go test ./...
+
+race: ## the tests below the stories, with the race detector (needs a C compiler)
+	go test -race ./sim/... ./nodes/... ./monitor/...
+
+sim: build ## play a story: STORY=region-failover SEED=1
+	bin/protoplex sim run $(or $(STORY),region-failover) --seed $(SEED)
+
+verify: build ## prove that stories replay exactly: SEEDS=2, STORY= for all
+	@set -e; for story in $(STORIES); do bin/protoplex sim verify $$story --seeds $(SEEDS); done
+
+bench: ## run the benchmarks
+	go test -run '^$$' -bench . ./sim ./nodes/... ./scenarios
+
+fuzz: ## fuzz every fuzz test in turn: FUZZTIME=10s for each
+	@set -e; grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' . | sort | while IFS=: read -r file name; do go test -run '^$$' -fuzz "^$${name#func }$$" -fuzztime $(FUZZTIME) "$${file%/*}" </dev/null; done
+
+check: ## gofmt, go vet, and the house rules of code and documents
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not gofmt'd:" $$unformatted; exit 1; }
+	go vet ./...
+	go test -run 'TestCheck|TestDocs' .
+
+planted: ## plant known bugs one by one and see the stories catch each
+	PROTOPLEX_PLANTED=1 go test -count=1 ./scenarios -run TestPlanted -v
