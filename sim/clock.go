@@ -3,8 +3,9 @@ package sim
 import "time"
 
 // Clock is the pair of clocks of one machine: a wall clock, which may be wrong,
-// drift and step, and a clock of elapsed time, which only drifts. Both stand
-// still while the machine is paused, and jump when it goes on.
+// drift and step, and a clock of elapsed time, which starts at zero when the
+// machine boots and only drifts. Both stand still while the machine is paused,
+// and jump when it goes on.
 //
 // Timers of package time do not follow it: they keep the world's time, as waits
 // of a few seconds hardly feel a drift of parts per million.
@@ -50,6 +51,12 @@ func (c *Clock) rebase() {
 	c.wall += d
 	c.elapsed += n - c.since + d
 	c.since = n
+}
+
+// boot starts the elapsed clock anew. The wall clock runs on a battery.
+func (c *Clock) boot() {
+	c.rebase()
+	c.elapsed = 0
 }
 
 // Step sets the wall clock forward, or back if d is negative.

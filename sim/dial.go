@@ -26,10 +26,10 @@ type dial struct {
 	batch     *batch
 	first     int64 // when the first attempt was sent
 	done      chan struct{}
-	waiting   bool // its time-out is scheduled
+	expires   bool // its time-out is scheduled
 	finished  bool
 	abandoned bool
-	end       *endpoint
+	end       *endpoint // once a SYN has been answered
 	err       error
 }
 
@@ -37,16 +37,15 @@ type dial struct {
 // 127 s (net.ipv4.tcp_syn_retries = 6).
 const (
 	synTimeout   = 127 * time.Second
-	synFirst     = int64(time.Second)
-	maxAttempts  = 7
+	synAttempts  = 7
 	noHostAfter  = 3 * time.Second // address resolution fails
 	connectError = "connect"
 )
 
 // DialContext connects over "tcp" or "udp" to "host:port". A host that is not an
 // address is the name of a machine, or is looked up at the machine's resolvers;
-// addresses are tried in the order given, each until ctx ends or the kernel's
-// own time-out. Errors are those of package net.
+// addresses are tried in the order given, each until the kernel's own time-out
+// or for its share of the time that ctx leaves. Errors are those of package net.
 func (p *Process) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	fail := func(err error) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
@@ -68,21 +67,44 @@ func (p *Process) DialContext(ctx context.Context, network, address string) (net
 	if err != nil {
 		return fail(err)
 	}
-	for _, a := range addrs {
+	var first error
+	for i, a := range addrs {
 		target := netip.AddrPortFrom(a, uint16(port))
 		if network == "udp" {
 			return p.dialPacket(target)
 		}
-		c, e := p.dialStream(ctx, target)
-		if e == nil {
+		c, err := p.dialInTime(ctx, target, len(addrs)-i)
+		if err == nil {
 			return c, nil
 		}
-		err = &net.OpError{Op: "dial", Net: network, Addr: net.TCPAddrFromAddrPort(target), Err: e}
+		if first == nil {
+			first = &net.OpError{Op: "dial", Net: network, Addr: net.TCPAddrFromAddrPort(target), Err: err}
+		}
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	return nil, err
+	return nil, first
+}
+
+// leastShare is what package net leaves to each address of a dial, if it can.
+const leastShare = 2 * time.Second
+
+// dialInTime dials one of the addresses that are left, within its share of the
+// time.
+func (p *Process) dialInTime(ctx context.Context, target netip.AddrPort, left int) (net.Conn, error) {
+	if limit, ok := ctx.Deadline(); ok && left > 1 {
+		remains := time.Until(limit)
+		if share := max(remains/time.Duration(left), leastShare); share < remains {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, share)
+			defer cancel()
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, contextError(ctx)
+	}
+	return p.dialStream(ctx, target)
 }
 
 func baseNetwork(network string) (string, bool) {
@@ -179,14 +201,15 @@ func (w *World) commitDials(dials []*dial) {
 		}
 		for _, d := range dials[i:j] {
 			d.to, d.batch, d.name, d.first = to, b, b.names[0], w.now()
-			d.send(d.first, 0)
+			d.send(d.first)
 		}
 		i = j
 	}
 }
 
-// send sends a SYN at time t, the attempt-th one.
-func (d *dial) send(t int64, attempt uint64) {
+// send sends the first SYN that is due at time t or later, and is not lost. Those
+// of a batch must stay together, so they take no room on a limited link.
+func (d *dial) send(t int64) {
 	w := d.w
 	if d.to == nil {
 		d.err = os.NewSyscallError(connectError, syscall.EHOSTUNREACH)
@@ -197,33 +220,36 @@ func (d *dial) send(t int64, attempt uint64) {
 	if len(p.faults) > 0 {
 		p.touch()
 	}
-	for p.loss > 0 && attempt < maxAttempts && w.happens(p.loss, d.name, "syn lost", attempt) {
-		t = d.retry(t + 1)
-		attempt++
-	}
-	if p.cut || attempt >= maxAttempts {
+	if p.cut {
 		d.wait()
 		return
 	}
-	w.schedule(t+w.travel(p, t, 60, d.name, attempt), event{kind: syn, dial: d})
+	for attempt := range uint64(synAttempts) {
+		at := d.attempt(attempt)
+		if at < t || w.happens(p.loss, d.name, "syn lost", attempt) {
+			continue
+		}
+		w.schedule(at+w.travel(p, w.now(), 0, d.name, attempt), event{kind: syn, dial: d})
+		return
+	}
+	d.wait()
 }
 
-// wait leaves the handshake until there is a route, or until the kernel gives up.
+// attempt is when the n-th SYN is sent, the first being number 0.
+func (d *dial) attempt(n uint64) int64 { return d.first + (1<<n-1)*int64(time.Second) }
+
+// wait leaves the handshake until routes change, or until the kernel gives up.
 func (d *dial) wait() {
 	d.w.dialing = append(d.w.dialing, d)
-	if !d.waiting {
-		d.waiting = true
-		d.w.schedule(d.first+int64(synTimeout), event{kind: dialTimeout, dial: d})
-	}
+	d.expire()
 }
 
-// retry is when the next SYN is sent that is not before t.
-func (d *dial) retry(t int64) int64 {
-	at := d.first
-	for gap := synFirst; at < t; gap *= 2 {
-		at += gap
+// expire starts the kernel's time-out.
+func (d *dial) expire() {
+	if !d.expires {
+		d.expires = true
+		d.w.schedule(d.first+int64(synTimeout), event{kind: dialTimeout, dial: d})
 	}
-	return at
 }
 
 func (d *dial) deliver(e *event) {
@@ -241,47 +267,68 @@ func (d *dial) deliver(e *event) {
 		}
 		w.trace.delivery(time.Duration(e.at), "syn", d.name, 0, -1)
 		back := w.path(d.to, d.proc.m)
-		at := e.at + w.travel(back, e.at, 60, d.name, 100)
+		at := e.at + w.travel(back, e.at, 0, d.name, 100)
 		if back.cut {
 			back.touch()
 			d.wait()
 			return
 		}
-		sock := d.to.socketFor("tcp", d.target)
-		if sock == nil {
-			d.err = os.NewSyscallError(connectError, syscall.ECONNREFUSED)
-			w.schedule(at, event{kind: refused, dial: d})
-			return
+		if d.end == nil {
+			sock := d.to.socketFor("tcp", d.target)
+			if sock == nil {
+				d.err = os.NewSyscallError(connectError, syscall.ECONNREFUSED)
+				w.schedule(at, event{kind: refused, dial: d})
+				return
+			}
+			if len(sock.backlog) >= maxBacklog {
+				d.expire()
+				d.send(e.at + 1)
+				return
+			}
+			client, server := w.connect(d)
+			server.lastArrival = at
+			d.end = client
+			sock.backlog = append(sock.backlog, server)
+			sock.assign()
 		}
-		if len(sock.backlog) >= maxBacklog {
+		w.schedule(at, event{kind: established, dial: d})
+	case established, refused:
+		switch {
+		case !d.proc.m.on: // nobody here to answer
+			d.giveUp(errDead.Err)
+			return
+		case d.to != nil && w.path(d.to, d.proc.m).cut:
+			w.path(d.to, d.proc.m).touch()
+			d.err = nil
 			d.wait()
-			d.send(d.retry(e.at+1), maxAttempts-1)
 			return
+		case e.kind == refused:
+			w.trace.delivery(time.Duration(e.at), "refused", d.name, 0, -1)
+		case d.abandoned || d.proc.dead:
+			d.end.abort()
+		default:
+			w.trace.delivery(time.Duration(e.at), "established", d.name, 0, -1)
 		}
-		client, server := w.connect(d, sock)
-		server.lastArrival = at
-		w.schedule(at, event{kind: established, dial: d, end: client})
-		sock.backlog = append(sock.backlog, server)
-		sock.assign()
-	case established:
-		if d.abandoned || d.proc.dead {
-			e.end.abort()
-			d.finish(nil, nil)
-			return
-		}
-		w.trace.delivery(time.Duration(e.at), "established", d.name, 0, -1)
-		d.finish(e.end, nil)
-	case refused:
-		w.trace.delivery(time.Duration(e.at), "refused", d.name, 0, -1)
-		d.finish(nil, d.err)
+		d.finish()
 	case dialTimeout:
-		d.finish(nil, os.NewSyscallError(connectError, syscall.ETIMEDOUT))
+		d.giveUp(os.NewSyscallError(connectError, syscall.ETIMEDOUT))
+		w.dialing = slices.DeleteFunc(w.dialing, func(o *dial) bool { return o.finished })
 	}
 }
 
-func (d *dial) finish(e *endpoint, err error) {
+// giveUp ends the handshake. The other side may believe that it has a
+// connection, until it asks.
+func (d *dial) giveUp(err error) {
+	if d.end != nil {
+		d.end.vanish()
+		d.end.peer.ask()
+	}
+	d.err = err
+	d.finish()
+}
+
+func (d *dial) finish() {
 	d.finished = true
-	d.end, d.err = e, err
 	close(d.done)
 }
 
@@ -297,10 +344,7 @@ func (w *World) resumeDials() {
 			w.dialing = append(w.dialing, d)
 			continue
 		}
-		at := d.retry(w.now())
-		if at-d.first < int64(synTimeout) {
-			d.send(at, maxAttempts-1)
-		}
+		d.send(w.now())
 	}
 }
 

@@ -19,7 +19,8 @@ import (
 // File.Sync makes a file's contents durable; SyncDir makes every change of names
 // durable that was made before it. Of the rest a power failure keeps, chosen by
 // the seed, a prefix of the changes of names, and of each file any of the 4 KiB
-// blocks that changed.
+// blocks that changed. A journal of some thousand changes of names is full, and
+// then the oldest become durable.
 //
 // Errors are *fs.PathError with the system's error numbers.
 type Disk struct {
@@ -29,6 +30,9 @@ type Disk struct {
 
 // block is what a disk writes or does not write as a whole.
 const block = 4 << 10
+
+// maxPending is how many changes of names a power failure can undo.
+const maxPending = 4096
 
 type fileSystem struct {
 	w    *World
@@ -63,7 +67,11 @@ type inode struct {
 	dir     bool
 	data    []byte
 	durable []byte
+	same    int // how much of both is known to be equal
 }
+
+// changed notes that the data differ from an offset on.
+func (i *inode) changed(from int) { i.same = min(i.same, from) }
 
 func newDisk(w *World, name string) *Disk {
 	root := &inode{dir: true}
@@ -111,6 +119,7 @@ func (i *inode) crash(w *World, who string, n uint64) {
 	}
 	i.data = after
 	i.durable = slices.Clone(after)
+	i.same = size
 }
 
 func pathError(op, name string, err error) error {
@@ -129,6 +138,10 @@ func (d *Disk) enter(op, name string) error {
 func (f *fileSystem) change(r rename) {
 	r.apply(f.names)
 	f.pending = append(f.pending, r)
+	if len(f.pending) > maxPending {
+		f.pending[0].apply(f.durable)
+		f.pending = slices.Delete(f.pending, 0, 1)
+	}
 }
 
 // find gives the clean form of a name and what has it, nil if nothing. It is an
@@ -174,6 +187,7 @@ func (d *Disk) Create(name string) (*File, error) {
 		return nil, pathError("create", name, syscall.EISDIR)
 	case node != nil:
 		node.data = nil
+		node.changed(0)
 	case d.fs.names[slashpath.Dir(name)] == nil:
 		return nil, pathError("create", name, syscall.ENOENT)
 	default:
@@ -402,6 +416,7 @@ func (f *File) WriteAt(b []byte, at int64) (int, error) {
 	if end := int(at) + len(b); end > len(f.node.data) {
 		f.node.data = slices.Grow(f.node.data, end-len(f.node.data))[:end]
 	}
+	f.node.changed(int(at))
 	return copy(f.node.data[at:], b), nil
 }
 
@@ -427,6 +442,7 @@ func (f *File) Truncate(size int64) error {
 		f.node.data = append(f.node.data, make([]byte, size-have)...)
 	}
 	f.node.data = f.node.data[:size:size]
+	f.node.changed(int(size))
 	return nil
 }
 
@@ -436,7 +452,9 @@ func (f *File) Sync() error {
 		return err
 	}
 	defer f.disk.fs.mu.Unlock()
-	f.node.durable = slices.Clone(f.node.data)
+	n := f.node
+	n.durable = append(n.durable[:n.same], n.data[n.same:]...)
+	n.same = len(n.data)
 	return nil
 }
 

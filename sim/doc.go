@@ -11,8 +11,32 @@
 // does. Make machines with [World.NewMachine], start processes on them with
 // [Machine.Start] or, to have them started again at every boot, with
 // [Machine.OnBoot]. Code reaches the outside through its [Process]: Listen,
-// ListenPacket, DialContext, Lookup, Disk, Now, Rand. The package example is a
-// web server whose link is cut.
+// ListenPacket, DialContext, Lookup, Disk, Now, Rand. A web server whose link is
+// cut, as a test:
+//
+//	func TestCutLink(t *testing.T) {
+//		sim.Test(t, func(t *testing.T, w *sim.World) {
+//			server, client := w.NewMachine("server"), w.NewMachine("client")
+//			server.Start("web", func(p *sim.Process) error {
+//				l, err := p.Listen("tcp", ":80")
+//				if err != nil {
+//					return err
+//				}
+//				return http.Serve(l, http.NotFoundHandler())
+//			})
+//			web := http.Client{Transport: &http.Transport{DialContext: client.DialContext}, Timeout: 2 * time.Second}
+//			_, err := web.Head("http://server/")
+//			require.NoError(t, err)
+//
+//			w.Link(client, server).Cut(30 * time.Second) // heals by itself
+//			start := time.Now()
+//			_, err = web.Head("http://server/")
+//			require.ErrorIs(t, err, context.DeadlineExceeded)
+//			require.Equal(t, 2*time.Second, time.Since(start)) // virtual time, so exact
+//		})
+//	}
+//
+// The examples below show it whole, and [Run].
 //
 // Faults are ordinary calls at a chosen instant: [Link.Cut], [World.Impair],
 // [Machine.Pause], [Machine.PowerOff], [Process.Kill], [Clock.Step]. Those that
@@ -26,7 +50,16 @@
 //
 // Equal code and seed give an equal trace, on any number of cores, with or
 // without the race detector. The trace holds every delivery and every event of
-// every process; [Result] carries its SHA-256.
+// every process; [Result] carries its SHA-256. Choices are keyed by stable names,
+// so a machine or a fault more changes nothing where it does not reach, and a run
+// that ends early has a prefix of the longer run's trace.
+//
+// The network keeps the promises of Linux: streams retransmit, handshakes are
+// tried again after 1, 3, 7, 15, 31 and 63 s and fail after 127 s, unanswered
+// bytes after 924.6 s, an idle connection to a silent host after 150 s; a dead
+// process answers with a reset, a dead or paused host with nothing. Streams carry
+// at most 256 KiB that the peer has not read. Loopback addresses and "localhost"
+// mean the machine's own address, which others reach too.
 //
 // One run is one testing/synctest bubble in a process of its own, so that no
 // package-level state is shared between runs: [Test] executes the test binary
@@ -48,6 +81,7 @@
 // process that race for a variable or a mutex at one nanosecond. Avoid equal
 // deadlines within a process (bare tickers, one grid for all), shared random
 // streams, map iteration whose order escapes, and selects with several ready
-// cases. Code must not park while it holds a mutex: virtual time would stand
-// still, which the watchdog reports after some real seconds with all stacks.
+// cases. The operations of a disk take place at once, in the order of the calls.
+// Code must not park while it holds a mutex: virtual time would stand still,
+// which the watchdog reports after some real seconds with all stacks.
 package sim

@@ -29,7 +29,7 @@ func (w *World) choice(who, what string, n uint64) uint64 {
 	return mix(mix(h^mix(w.opts.Seed)) + n)
 }
 
-// below maps x to [0, n) without the bias and the floats of other ways.
+// below maps x to [0, n), in integers; the bias is far below what a run can show.
 func below(x uint64, n int64) int64 {
 	if n <= 0 {
 		return 0

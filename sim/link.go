@@ -2,7 +2,6 @@ package sim
 
 import (
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -43,6 +42,9 @@ type Fault struct {
 	healed  bool
 }
 
+// Name is the name that the fault was given.
+func (f *Fault) Name() string { return f.name }
+
 // Touched counts the packets, streams and handshakes that the fault has
 // affected. A fault that touched nothing had no effect.
 func (f *Fault) Touched() uint64 {
@@ -64,13 +66,12 @@ func (f *Fault) Heal() {
 }
 
 // Impair puts every route for which match holds under the conditions, until the
-// fault is healed. The name keys the fault's random choices, so it must be
-// stable and should be unique. match must be a pure function.
+// fault is healed. match must be a pure function of what the machines are: their
+// names, regions, zones and addresses.
 func (w *World) Impair(name string, c Conditions, match func(from, to *Machine) bool) *Fault {
 	f := &Fault{w: w, name: name, cond: c, match: match}
 	w.mu.Lock()
 	w.faults = append(w.faults, f)
-	slices.SortStableFunc(w.faults, func(a, b *Fault) int { return strings.Compare(a.name, b.name) })
 	w.rerouted()
 	w.mu.Unlock()
 	w.wake()
@@ -188,6 +189,11 @@ func (p *path) touch() {
 	}
 }
 
+// reachable tells whether a kernel hears what another machine sends it now.
+func (w *World) reachable(from, to *Machine) bool {
+	return to.on && !to.paused && !w.path(from, to).cut
+}
+
 // travel is how long a packet takes that is sent now: latency, a small wobble
 // of its own, and its turn on a limited link.
 func (w *World) travel(p *path, now int64, size int, who string, n uint64) int64 {
@@ -206,15 +212,12 @@ func (w *World) travel(p *path, now int64, size int, who string, n uint64) int64
 // switched on or off: connections notice, later, that their peer is silent, and
 // what waited goes on.
 func (w *World) rerouted() {
-	for r, p := range w.routes {
-		if p.bandwidth == 0 || p.free <= w.now() {
-			delete(w.routes, r)
-			continue
+	old := w.routes
+	w.routes = make(map[route]*path, len(old))
+	for r, p := range old {
+		if p.free > w.now() {
+			w.path(r.from, r.to).free = p.free // a limited link keeps its queue
 		}
-		// A limited link keeps its queue.
-		free := p.free
-		delete(w.routes, r)
-		w.path(r.from, r.to).free = free
 	}
 	w.resume()
 	w.askSilentPeers()

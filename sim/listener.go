@@ -48,8 +48,8 @@ type bind struct {
 	name string
 	done chan struct{}
 	err  error
-	sock *socket
-	pack *packetConn
+	open *Listener   // the result for TCP
+	pack *packetConn // the result for UDP, given
 }
 
 // parseListen reads "host:port" for a listener of machine m.
@@ -96,12 +96,7 @@ func (p *Process) Listen(network, address string) (net.Listener, error) {
 	if err := b.do(); err != nil {
 		return fail(err)
 	}
-	p.w.mu.Lock()
-	defer p.w.mu.Unlock()
-	if p.dead {
-		return fail(errDead.Err)
-	}
-	return b.sock.open(p), nil
+	return b.open, nil
 }
 
 // do binds at once, or, for port 0, in its turn.
@@ -131,7 +126,11 @@ func (b *bind) do() error {
 
 func (b *bind) commit() {
 	b.key.port = b.proc.m.freePort(b.key.network)
-	b.bind()
+	if b.key.port == 0 {
+		b.err = os.NewSyscallError("bind", syscall.EADDRINUSE)
+	} else {
+		b.bind()
+	}
 	close(b.done)
 }
 
@@ -144,12 +143,15 @@ func (b *bind) bind() {
 			return
 		}
 	}
-	b.sock = &socket{m: m, key: b.key}
-	m.sockets[b.key] = b.sock
-	if b.pack != nil {
-		b.pack.sock = b.sock
-		b.sock.packets = b.pack
+	s := &socket{m: m, key: b.key}
+	m.sockets[b.key] = s
+	if b.pack == nil {
+		b.open = s.open(b.proc)
+		return
 	}
+	b.pack.sock = s
+	s.packets = b.pack
+	b.proc.sockets[b.pack] = struct{}{}
 }
 
 // socketFor finds who listens on an address of the machine.
@@ -191,6 +193,7 @@ func (s *socket) assign() {
 		e := s.backlog[0]
 		s.backlog = s.backlog[1:]
 		l.queue = append(l.queue, e)
+		e.ask()
 		signal(l.wake)
 		w.woke = true
 	}

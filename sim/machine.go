@@ -33,8 +33,9 @@ type Machine struct {
 	lastDelivery int64
 
 	// What waits for the end of a pause.
-	heldEvents  []event
-	heldRecords records
+	heldEvents  []event // arrivals
+	heldSends   []event // from the kernel
+	heldRecords records // of processes
 }
 
 // MachineOption says more about a new machine.
@@ -114,12 +115,24 @@ func (m *Machine) consoleProcess() *Process {
 // machine. f must not block.
 func (m *Machine) OnBoot(f func(*Machine)) {
 	m.w.mu.Lock()
+	defer m.w.mu.Unlock()
 	m.onBoot = append(m.onBoot, f)
 	if m.on {
-		m.w.at(m.w.now(), func() { f(m) })
+		m.booted(f)
 	}
-	m.w.mu.Unlock()
-	m.w.wake()
+}
+
+// booted calls f soon, unless the power is lost again before that.
+func (m *Machine) booted(f func(*Machine)) {
+	boot := m.boots
+	m.w.at(m.w.now(), func() {
+		m.w.mu.Lock()
+		still := m.on && m.boots == boot
+		m.w.mu.Unlock()
+		if still {
+			f(m)
+		}
+	})
 }
 
 func (m *Machine) boot() {
@@ -130,8 +143,9 @@ func (m *Machine) boot() {
 	m.nextPort = firstEphemeral
 	m.console = newProcess(m, "console", nil)
 	m.lastDelivery = -1
+	m.clock.boot()
 	for _, f := range m.onBoot {
-		m.w.at(m.w.now(), func() { f(m) })
+		m.booted(f)
 	}
 }
 
@@ -158,7 +172,7 @@ func (m *Machine) PowerOff() {
 func (m *Machine) PowerOn() {
 	w := m.w
 	w.mu.Lock()
-	if !m.on {
+	if !m.on && !w.ending {
 		m.boot()
 		w.rerouted()
 	}
@@ -168,13 +182,15 @@ func (m *Machine) PowerOn() {
 
 // Pause freezes the machine as a stopped virtual machine: nothing is delivered
 // to it, what it does reaches nobody, and its clocks stand still. Its timers
-// still fire, so its processes compute, unseen, until they need the world.
+// still fire, so its processes compute, unseen, until they need the world. Its
+// kernel answers nothing, so a long pause ends connections as silence does.
 func (m *Machine) Pause() {
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()
 	if m.on && !m.paused {
 		m.paused = true
 		m.clock.frozen = m.w.now()
+		m.w.rerouted()
 	}
 }
 
@@ -182,7 +198,10 @@ func (m *Machine) Pause() {
 // that waited in either direction is released in order.
 func (m *Machine) Resume() {
 	m.w.mu.Lock()
-	m.release(false)
+	if m.paused {
+		m.release(false)
+		m.w.rerouted()
+	}
 	m.w.mu.Unlock()
 	m.w.wake()
 }
@@ -195,17 +214,18 @@ func (m *Machine) release(drop bool) {
 	}
 	m.paused = false
 	m.clock.frozen = -1
-	held := m.heldEvents
-	m.heldEvents = nil
-	for i := range held {
-		m.w.schedule(m.w.now(), held[i])
+	arrivals, sends, done := m.heldEvents, m.heldSends, m.heldRecords
+	m.heldEvents, m.heldSends, m.heldRecords = nil, nil, records{}
+	for i := range arrivals {
+		m.w.schedule(m.w.now(), arrivals[i])
 	}
 	if drop {
-		m.heldRecords = records{}
 		return
 	}
-	m.w.records.join(&m.heldRecords)
-	m.heldRecords = records{}
+	for _, x := range sends {
+		x.end.peer.transmit(x)
+	}
+	m.w.records.join(&done)
 }
 
 // Processes lists the live processes of the machine by name, the console left
@@ -257,9 +277,9 @@ func (m *Machine) start(name string, parent *Process, inherited []*Listener, f f
 
 const firstEphemeral = 32768
 
-// freePort gives a port that nobody listens on.
+// freePort gives a port that nobody listens on, or 0 if all are taken.
 func (m *Machine) freePort(network string) uint16 {
-	for {
+	for range 1<<16 - firstEphemeral {
 		port := m.nextPort
 		if m.nextPort++; m.nextPort < firstEphemeral {
 			m.nextPort = firstEphemeral
@@ -268,6 +288,7 @@ func (m *Machine) freePort(network string) uint16 {
 			return port
 		}
 	}
+	return 0
 }
 
 // Console is the process that stands for the machine itself, from one boot to
@@ -279,5 +300,5 @@ func (m *Machine) Held() int {
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()
 	r := &m.heldRecords
-	return len(m.heldEvents) + len(r.events) + len(r.binds) + len(r.accepts) + len(r.dials) + len(r.packets) + len(r.dirty)
+	return len(m.heldEvents) + len(m.heldSends) + len(r.events) + len(r.binds) + len(r.accepts) + len(r.dials) + len(r.packets) + len(r.dirty) + len(r.exits)
 }

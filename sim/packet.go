@@ -83,17 +83,12 @@ func (p *Process) openPacket(key portKey, name string) (*packetConn, error) {
 	if err := b.do(); err != nil {
 		return nil, err
 	}
-	p.w.mu.Lock()
-	defer p.w.mu.Unlock()
-	if p.dead {
-		return nil, errDead.Err
-	}
-	p.sockets[c] = struct{}{}
 	return c, nil
 }
 
 func comparePackets(a, b *packet) int {
-	return cmp.Or(compareProcs(a.sock.proc, b.sock.proc), a.to.Compare(b.to), cmp.Compare(len(a.data), len(b.data)), bytes.Compare(a.data, b.data))
+	return cmp.Or(compareProcs(a.sock.proc, b.sock.proc), a.to.Compare(b.to), cmp.Compare(len(a.data), len(b.data)),
+		bytes.Compare(a.data, b.data), cmp.Compare(a.sock.sock.key.port, b.sock.sock.key.port))
 }
 
 // commit sends the datagram on its way.
@@ -101,7 +96,7 @@ func (k *packet) commit() {
 	w := k.w
 	from := k.sock.proc.m
 	k.target = w.byAddr[k.to.Addr()]
-	if k.target == nil || k.sock.sock == nil {
+	if k.target == nil {
 		return
 	}
 	key := from.name + ">" + k.target.name + ":" + strconv.Itoa(int(k.to.Port())) + "/udp"

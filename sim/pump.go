@@ -14,7 +14,7 @@ func (w *World) pump() {
 	defer timer.Stop()
 	for {
 		synctest.Wait()
-		w.dog.progress.Add(1)
+		w.dog.reached.Store(w.now())
 		w.mu.Lock()
 		if w.commit() {
 			w.mu.Unlock()
@@ -46,11 +46,11 @@ func (w *World) pump() {
 			w.mu.Unlock()
 			continue
 		}
-		wait := time.Duration(1<<62 - 1)
+		wait := watchdogPulse
 		if ok {
-			wait = time.Duration(next.at - w.now())
+			wait = min(wait, time.Duration(next.at-w.now()))
 		}
-		// Before the lock is given up: what is recorded from now on kicks.
+		// Before the lock is given up: what is recorded or scheduled from now on kicks.
 		w.asleep.Store(true)
 		w.mu.Unlock()
 		timer.Reset(wait)
@@ -112,15 +112,31 @@ func (e *event) machine() *Machine {
 	return nil
 }
 
+// unheard is what it means to a sender that its packet has reached a machine
+// whose kernel stands still: nothing answers, so its time-outs run.
+func (e *event) unheard() {
+	switch e.kind {
+	case syn:
+		e.dial.expire()
+	case segment, fin:
+		e.end.peer.unanswered()
+	}
+}
+
 func (w *World) schedule(at int64, e event) {
+	if w.ending {
+		return
+	}
 	e.at = at
 	w.queue.push(e)
+	w.wake() // the pump may sleep past it
 }
 
 // deliver lets one event happen, unless its machine is paused: then it waits.
 func (w *World) deliver(e *event) {
 	m := e.machine()
 	if m.paused {
+		e.unheard()
 		m.heldEvents = append(m.heldEvents, *e)
 		return
 	}

@@ -72,12 +72,7 @@ func (w *World) commit() bool {
 	w.woke = false
 	// Events first: the last words of a process that then left still count.
 	if len(r.events) > 0 {
-		events := taken(&r.events, func(e recordedEvent) *Process {
-			if e.proc != nil && e.proc.exiting {
-				return nil
-			}
-			return e.proc
-		}, func(m *Machine) *[]recordedEvent { return &m.heldRecords.events })
+		events := taken(&r.events, func(e recordedEvent) *Process { return e.proc }, func(m *Machine) *[]recordedEvent { return &m.heldRecords.events })
 		slices.SortStableFunc(events, compareEvents)
 		for i := range events {
 			w.tell(&events[i].event)
@@ -144,6 +139,7 @@ func (w *World) tell(e *Event) {
 	w.trace.event(e)
 	for _, f := range w.observers {
 		f(*e)
+		w.woke = true // perhaps
 	}
 }
 

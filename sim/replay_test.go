@@ -32,6 +32,7 @@ import (
 var programs = map[string]func(w *World){
 	"http over tls":             tlsClients,
 	"goroutines, one transport": oneTransport,
+	"goroutines, a thin link":   thinLink,
 	"choices by name":           func(w *World) { racingChoices(w, false) },
 	"choices by shared stream":  func(w *World) { racingChoices(w, true) },
 	"distinct deadlines":        func(w *World) { tickers(w, false) },
@@ -41,6 +42,9 @@ var programs = map[string]func(w *World){
 	"faults":                    faultyWeather,
 	"datagrams":                 racingDatagrams,
 	"shared listener":           sharedListener,
+	"one instant":               oneInstant,
+	"two neighbours":            neighbours,
+	"two neighbours, and more":  moreNeighbours,
 }
 
 func TestReplay(t *testing.T) {
@@ -51,6 +55,7 @@ func TestReplay(t *testing.T) {
 	}{
 		{"http over tls", true, 8},
 		{"goroutines, one transport", true, 12},
+		{"goroutines, a thin link", true, 12},
 		{"choices by name", true, 8},
 		{"choices by shared stream", false, 20},
 		{"distinct deadlines", true, 8},
@@ -64,15 +69,8 @@ func TestReplay(t *testing.T) {
 		t.Run(tt.program, func(t *testing.T) {
 			traces := map[string]string{}
 			for i := range tt.runs {
-				file := filepath.Join(t.TempDir(), "trace")
-				cmd := exec.Command(os.Args[0], "-test.run=^TestProgram$")
-				cmd.Env = append(os.Environ(), "SIM_PROGRAM="+tt.program, "SIM_TRACE="+file, fmt.Sprintf("GOMAXPROCS=%d", 1+i%4))
-				out, err := cmd.CombinedOutput()
-				require.NoError(t, err, string(out))
-				trace, err := os.ReadFile(file)
-				require.NoError(t, err)
-				require.NotEmpty(t, trace)
-				traces[string(trace)] = string(trace)
+				trace := traceOf(t, tt.program, fmt.Sprintf("GOMAXPROCS=%d", 1+i%4))
+				traces[trace] = trace
 				if len(traces) > 1 && !tt.exact {
 					return
 				}
@@ -84,6 +82,20 @@ func TestReplay(t *testing.T) {
 			require.Greater(t, len(traces), 1, "the leak was not caught")
 		})
 	}
+}
+
+// traceOf runs a program in a process of its own.
+func traceOf(t *testing.T, program string, env ...string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "trace")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestProgram$")
+	cmd.Env = append(append(os.Environ(), "SIM_PROGRAM="+program, "SIM_TRACE="+file), env...)
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, string(out))
+	trace, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.NotEmpty(t, trace)
+	return string(trace)
 }
 
 func firstDivergence(traces map[string]string) string {
@@ -106,14 +118,20 @@ func firstDivergence(traces map[string]string) string {
 func TestProgram(t *testing.T) {
 	program := programs[os.Getenv("SIM_PROGRAM")]
 	if program == nil {
-		return // only a part of TestReplay
+		return // only a part of other tests
 	}
+	until, _ := time.ParseDuration(os.Getenv("SIM_UNTIL"))
 	var trace bytes.Buffer
 	dog := startWatchdog(0)
 	defer dog.stop()
 	synctest.Test(t, func(t *testing.T) {
 		result, err := inBubble(Options{Seed: 7, Trace: &trace}, dog, func(w *World) error {
-			program(w)
+			if until == 0 {
+				program(w)
+				return nil
+			}
+			go program(w)
+			time.Sleep(until)
 			return nil
 		})
 		require.NoError(t, err)
@@ -196,9 +214,17 @@ func tlsClients(w *World) {
 	wg.Wait()
 }
 
-func oneTransport(w *World) {
-	serve(w.NewMachine("server"), ":80", nil)
-	m := w.NewMachine("client")
+func oneTransport(w *World) { manyGets(w, w.NewMachine("server"), w.NewMachine("client")) }
+
+// thinLink has handshakes of one instant take their turns on a limited link.
+func thinLink(w *World) {
+	server, client := w.NewMachine("server"), w.NewMachine("client")
+	w.Link(server, client).Impair(Conditions{Bandwidth: 100_000}, time.Hour)
+	manyGets(w, server, client)
+}
+
+func manyGets(w *World, server, m *Machine) {
+	serve(server, ":80", nil)
 	c := &http.Client{Transport: &http.Transport{DialContext: m.DialContext}}
 	var wg sync.WaitGroup
 	for i := range 20 {

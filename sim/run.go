@@ -91,16 +91,20 @@ func (w *World) finish() (Result, error) {
 }
 
 // end powers everything off, waits for the goroutines to leave, and returns the
-// stacks of those that do not.
+// stacks of those that do not. What was still to come will not.
 func (w *World) end() []string {
+	w.mu.Lock()
+	w.ending = true
+	w.queue = eventQueue{}
+	w.mu.Unlock()
 	for _, m := range w.Machines() {
 		m.Resume()
 		m.PowerOff()
 	}
 	for wait := time.Nanosecond; ; wait *= 1000 {
-		time.Sleep(wait)
+		time.Sleep(min(wait, graceAfterEnd))
 		leaks := otherGoroutines()
-		if len(leaks) == 0 || wait > graceAfterEnd {
+		if len(leaks) == 0 || wait >= graceAfterEnd {
 			w.mu.Lock()
 			w.ended = true
 			w.mu.Unlock()
@@ -162,10 +166,10 @@ func runBubble(body func(*testing.T)) {
 		}
 	}
 	m := testing.MainStart(bareDeps{}, []testing.InternalTest{{Name: "sim", F: test}}, nil, nil, nil)
-	// MainStart defines the test flags on the program's own flag set; parsed with
-	// no arguments, they keep their defaults.
-	if err := flag.CommandLine.Parse(nil); err != nil {
-		panic(err) // no arguments cannot be wrong
+	// MainStart defines the test flags on the program's own flag set. They keep
+	// their defaults, and the program keeps its arguments.
+	if err := flag.CommandLine.Parse(append([]string{"--"}, flag.Args()...)); err != nil {
+		panic(err) // no flags cannot be wrong
 	}
 	m.Run()
 	if stdout != nil {

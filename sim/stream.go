@@ -31,7 +31,7 @@ type pair struct {
 	name  string // client>server:port#n, empty until batch tells it apart
 	group string
 	batch *batch
-	tls   bool // its sizes vary with nothing, but its bytes are random
+	tls   bool // its sizes stay out of the trace
 }
 
 // endpoint is one end of a stream and implements net.Conn. What it sends is
@@ -42,6 +42,7 @@ type endpoint struct {
 	peer   *endpoint
 	side   byte // 'c' dialled, 's' accepted
 	m      *Machine
+	boot   uint64   // of m; a later one knows nothing of it
 	proc   *Process // nil while it waits to be accepted
 	local  netip.AddrPort
 	remote netip.AddrPort
@@ -51,6 +52,7 @@ type endpoint struct {
 	offset   int      // into chunks[0]
 	consumed int      // read since the last credit
 	eof      bool
+	rturn    turn
 	rwake    chan struct{}
 	rlimit   deadline
 
@@ -59,6 +61,7 @@ type endpoint struct {
 	inflight    int    // sent, and not credited
 	lastArrival int64  // of what was sent last
 	sent        uint64 // segments, to key their choices
+	wturn       turn
 	wwake       chan struct{}
 	wlimit      deadline
 	finWanted   bool
@@ -67,8 +70,9 @@ type endpoint struct {
 	// Trouble.
 	held        []event // lost; sent again when there is a route
 	firstLost   int64
+	stuck       bool  // among those that wait for a route or an answer
 	silentSince int64 // first loss without an answer, or -1
-	asking      bool  // a keepalive is scheduled
+	aloneSince  int64 // the peer cannot answer a keepalive since then, or -1
 	failure     error // what calls get from now on
 	closed      bool  // by its own process
 	gone        bool  // nobody here any more: arrivals are answered with a reset
@@ -76,7 +80,8 @@ type endpoint struct {
 }
 
 func (w *World) newEnd(p *pair, side byte, m *Machine, proc *Process) *endpoint {
-	e := &endpoint{w: w, pair: p, side: side, m: m, proc: proc, silentSince: -1,
+	e := &endpoint{w: w, pair: p, side: side, m: m, boot: m.boots, proc: proc, silentSince: -1, aloneSince: -1,
+		rturn: make(turn, 1), wturn: make(turn, 1),
 		rwake: make(chan struct{}, 1), wwake: make(chan struct{}, 1)}
 	if proc != nil {
 		proc.ends[e] = struct{}{}
@@ -85,7 +90,7 @@ func (w *World) newEnd(p *pair, side byte, m *Machine, proc *Process) *endpoint 
 }
 
 // connect makes the two ends of a dialled connection.
-func (w *World) connect(d *dial, sock *socket) (client, server *endpoint) {
+func (w *World) connect(d *dial) (client, server *endpoint) {
 	p := &pair{group: d.name, batch: d.batch}
 	if len(d.batch.names) == 1 && d.batch.names[0] == d.name {
 		p.name = d.batch.take()
@@ -124,12 +129,19 @@ func sortedEnds(set map[*endpoint]struct{}) []*endpoint {
 	return all
 }
 
+// opError is the error that package net would return. Error numbers say which
+// system call they came from.
 func (e *endpoint) opError(op string, err error) error {
+	if errno, ok := err.(syscall.Errno); ok {
+		err = os.NewSyscallError(op, errno)
+	}
 	return &net.OpError{Op: op, Net: "tcp", Source: e.LocalAddr(), Addr: e.RemoteAddr(), Err: err}
 }
 
 // Read implements net.Conn.
 func (e *endpoint) Read(b []byte) (int, error) {
+	e.rturn.take()
+	defer e.rturn.give()
 	for {
 		e.w.mu.Lock()
 		switch {
@@ -146,11 +158,9 @@ func (e *endpoint) Read(b []byte) (int, error) {
 		case e.failure != nil:
 			err := e.failure
 			e.w.mu.Unlock()
-			signal(e.rwake)
 			return 0, e.opError("read", err)
 		case e.eof:
 			e.w.mu.Unlock()
-			signal(e.rwake)
 			return 0, io.EOF
 		case len(b) == 0:
 			e.w.mu.Unlock()
@@ -179,19 +189,18 @@ func (e *endpoint) take(b []byte) int {
 	if e.consumed >= window/4 {
 		e.markDirty()
 	}
-	if len(e.chunks) > 0 {
-		signal(e.rwake)
-	}
 	return total
 }
 
 // Write implements net.Conn. It blocks while the window is full.
 func (e *endpoint) Write(b []byte) (int, error) {
+	e.wturn.take()
+	defer e.wturn.give()
 	written := 0
 	for {
 		e.w.mu.Lock()
 		switch {
-		case e.closed || e.finWanted:
+		case e.closed:
 			e.w.mu.Unlock()
 			return written, e.opError("write", net.ErrClosed)
 		case e.wlimit.passed():
@@ -200,8 +209,10 @@ func (e *endpoint) Write(b []byte) (int, error) {
 		case e.failure != nil:
 			err := e.failure
 			e.w.mu.Unlock()
-			signal(e.wwake)
 			return written, e.opError("write", err)
+		case e.finWanted:
+			e.w.mu.Unlock()
+			return written, e.opError("write", syscall.EPIPE)
 		}
 		if n := min(len(b), window-e.inflight-len(e.pending)); n > 0 || len(b) == 0 {
 			e.pending = append(e.pending, b[:n]...)
@@ -255,8 +266,8 @@ func (e *endpoint) close() {
 		e.forget()
 		return
 	}
-	if e.proc != nil && e.proc.dead && !e.proc.m.paused {
-		e.flush()
+	if e.proc != nil && e.proc.dead {
+		e.flush() // records of the dead are dropped
 		return
 	}
 	e.markDirty()
@@ -270,6 +281,7 @@ func (e *endpoint) CloseWrite() error {
 		return e.opError("close", net.ErrClosed)
 	}
 	e.finWanted = true
+	signal(e.wwake)
 	e.markDirty()
 	return nil
 }
@@ -281,29 +293,28 @@ func (e *endpoint) abort() {
 	}
 	e.pending = nil
 	e.transmit(event{kind: reset})
-	e.fail(os.NewSyscallError("read", syscall.ECONNRESET))
-	e.forget()
+	e.drop(syscall.ECONNRESET)
 }
 
 // vanish ends the endpoint with its machine; the peer hears nothing.
-func (e *endpoint) vanish() {
-	e.fail(errDead.Err)
-	e.forget()
-}
+func (e *endpoint) vanish() { e.drop(errDead.Err) }
 
-// fail lets all calls end with err.
-func (e *endpoint) fail(err error) {
+// drop ends the endpoint without a word to the peer: calls end with err, what was
+// not sent never will be.
+func (e *endpoint) drop(err error) {
 	if e.failure == nil {
 		e.failure = err
 	}
-	e.held = nil
+	e.held, e.pending = nil, nil
 	e.silentSince = -1
 	signal(e.rwake)
 	signal(e.wwake)
 	e.w.woke = true
+	e.forget()
 }
 
-// forget drops the endpoint: the kernel knows no such connection any more.
+// forget lets the kernel answer with a reset what still arrives. An endpoint that
+// was closed in order goes on sending what it held.
 func (e *endpoint) forget() {
 	e.gone = true
 	if e.proc != nil {
@@ -349,6 +360,10 @@ func (e *endpoint) flush() {
 func (e *endpoint) transmit(x event) {
 	w := e.w
 	x.end = e.peer
+	if e.m.paused {
+		e.m.heldSends = append(e.m.heldSends, x)
+		return
+	}
 	if len(e.held) > 0 && x.kind != reset {
 		e.held = append(e.held, x)
 		return
@@ -364,10 +379,7 @@ func (e *endpoint) transmit(x event) {
 	}
 	n := e.sent
 	e.sent++
-	who := e.pair.name
-	if who == "" {
-		who = e.pair.group
-	}
+	who := e.name()
 	at := now
 	gap := firstRetry
 	for attempt := uint64(0); p.loss > 0 && w.happens(p.loss, who, "lost"+string(e.side), n<<8|attempt); attempt++ {
@@ -379,10 +391,15 @@ func (e *endpoint) transmit(x event) {
 			return
 		}
 	}
-	at += w.travel(p, now, x.size+60, who, n<<1|uint64(e.side&1))
+	e.send(p, at, n, x)
+}
+
+// send lets the n-th packet leave at an instant from now on.
+func (e *endpoint) send(p *path, at int64, n uint64, x event) {
+	at += e.w.travel(p, e.w.now(), len(x.data)+60, e.name(), n<<1|uint64(e.side>>4&1))
 	at = max(at, e.lastArrival+1)
 	e.lastArrival = at
-	w.schedule(at, x)
+	e.w.schedule(at, x)
 }
 
 // lose keeps an event that found no route until there is one.
@@ -390,30 +407,46 @@ func (e *endpoint) lose(x event) {
 	if x.kind == reset {
 		return // nobody sends a reset twice
 	}
-	now := e.w.now()
 	if len(e.held) == 0 {
-		e.firstLost = now
-		e.w.stuck = append(e.w.stuck, e)
+		e.firstLost = e.w.now()
 	}
 	e.held = append(e.held, x)
-	e.unanswered(now)
+	if x.kind == credit {
+		e.wait() // it asks for no answer
+		return
+	}
+	e.unanswered()
 }
 
 // unanswered notes that the peer's kernel does not answer what was sent.
-func (e *endpoint) unanswered(now int64) {
+func (e *endpoint) unanswered() {
+	e.wait()
 	if e.silentSince < 0 {
-		e.silentSince = now
-		e.w.schedule(now+int64(userTimeLimit), event{kind: userTimeout, end: e})
-		if len(e.held) == 0 {
-			e.firstLost = now
-			e.w.stuck = append(e.w.stuck, e)
-		}
+		e.silentSince = e.w.now()
+		e.w.schedule(e.silentSince+int64(userTimeLimit), event{kind: userTimeout, end: e})
 	}
 }
 
-// reaches tells whether packets pass in both directions.
+// wait has the endpoint looked at when routes change.
+func (e *endpoint) wait() {
+	if !e.stuck {
+		e.stuck = true
+		e.w.stuck = append(e.w.stuck, e)
+	}
+}
+
+// forgetStuck keeps what has given up from being looked at for ever.
+func (w *World) forgetStuck() {
+	w.stuck = slices.DeleteFunc(w.stuck, func(e *endpoint) bool { return !e.sends() })
+}
+
+// sends tells whether a kernel still sends for the endpoint, which it does for a
+// while after an orderly close.
+func (e *endpoint) sends() bool { return e.failure == nil && e.m.on && e.boot == e.m.boots }
+
+// reaches tells whether the peer's kernel hears and answers.
 func (e *endpoint) reaches() bool {
-	return e.peer.m.on && !e.w.path(e.m, e.peer.m).cut && !e.w.path(e.peer.m, e.m).cut
+	return e.w.reachable(e.m, e.peer.m) && !e.w.path(e.peer.m, e.m).cut
 }
 
 // resume sends again what may get through now.
@@ -423,23 +456,25 @@ func (w *World) resume() {
 	w.stuck = nil
 	slices.SortStableFunc(stuck, compareEnds)
 	for _, e := range stuck {
-		if e.gone || e.failure != nil {
+		e.stuck = false
+		if !e.sends() {
 			continue
 		}
-		if !e.peer.m.on || w.path(e.m, e.peer.m).cut {
-			w.stuck = append(w.stuck, e)
+		if e.m.paused {
+			e.wait()
 			continue
 		}
-		if w.path(e.peer.m, e.m).cut {
-			w.stuck = append(w.stuck, e)
-		} else {
+		if e.reaches() {
 			e.silentSince = -1
+		} else {
+			e.wait()
+		}
+		p := w.path(e.m, e.peer.m)
+		if len(e.held) == 0 || p.cut || !e.peer.m.on {
+			continue
 		}
 		held := e.held
 		e.held = nil
-		if len(held) == 0 {
-			continue
-		}
 		at := e.firstLost
 		for gap := firstRetry; at < w.now(); {
 			at += gap
@@ -447,35 +482,40 @@ func (w *World) resume() {
 				gap *= 2
 			}
 		}
-		p := w.path(e.m, e.peer.m)
 		for _, x := range held {
 			n := e.sent
 			e.sent++
-			at = max(at+w.travel(p, at, x.size+60, e.pair.name, n<<1|uint64(e.side&1)), e.lastArrival+1)
-			e.lastArrival = at
-			w.schedule(at, x)
+			e.send(p, at, n, x)
 		}
 	}
 }
 
 // askSilentPeers starts a keepalive on every connection whose peer has become
-// silent.
+// silent, and ends it where the peer is back.
 func (w *World) askSilentPeers() {
-	now := w.now()
 	for _, m := range w.sortedMachines() {
 		if !m.on {
 			continue
 		}
 		for _, p := range m.sortedProcesses() {
 			for _, e := range sortedEnds(p.ends) {
-				if e.asking || e.peer == nil || e.peer.m == m || e.reaches() && !e.peer.gone {
-					continue
-				}
-				e.asking = true
-				wobble := below(w.choice(e.pair.name, "keepalive", e.sent), int64(time.Second))
-				w.schedule(now+int64(keepaliveTime)+wobble, event{kind: keepalive, end: e})
+				e.ask()
 			}
 		}
+	}
+}
+
+// ask starts a keepalive if the peer would not answer one, which is known in due
+// time.
+func (e *endpoint) ask() {
+	switch {
+	case e.peer.m == e.m:
+	case e.reaches() && !e.peer.gone:
+		e.aloneSince = -1
+	case e.aloneSince < 0:
+		e.aloneSince = e.w.now()
+		wobble := below(e.w.choice(e.name(), "keepalive", e.sent), int64(time.Second))
+		e.w.schedule(e.aloneSince+int64(keepaliveTime)+wobble, event{kind: keepalive, end: e})
 	}
 }
 
@@ -484,18 +524,18 @@ func (e *endpoint) deliver(x *event) {
 	w := e.w
 	switch x.kind {
 	case keepalive:
-		e.asking = false
 		switch {
-		case e.gone || e.failure != nil:
-		case e.reaches() && e.peer.gone:
-			e.fail(os.NewSyscallError("read", syscall.ECONNRESET))
-		case !e.reaches() && e.silentSince < 0:
-			e.fail(os.NewSyscallError("read", syscall.ETIMEDOUT))
+		case e.gone || e.aloneSince < 0 || x.at-e.aloneSince < int64(keepaliveTime):
+		case e.reaches():
+			e.drop(syscall.ECONNRESET) // from a kernel that knows nothing of it
+		case e.silentSince < 0:
+			e.drop(syscall.ETIMEDOUT)
 		}
 		return
 	case userTimeout:
-		if !e.gone && e.silentSince >= 0 && x.at-e.silentSince >= int64(userTimeLimit) {
-			e.fail(os.NewSyscallError("read", syscall.ETIMEDOUT))
+		if e.silentSince >= 0 && x.at-e.silentSince >= int64(userTimeLimit) {
+			e.drop(syscall.ETIMEDOUT)
+			w.forgetStuck()
 		}
 		return
 	}
@@ -503,7 +543,7 @@ func (e *endpoint) deliver(x *event) {
 	p := w.path(sender.m, e.m)
 	if p.cut || !e.m.on {
 		p.touch()
-		if !sender.gone && sender.failure == nil {
+		if sender.sends() {
 			sender.lose(*x)
 		}
 		return
@@ -520,9 +560,11 @@ func (e *endpoint) deliver(x *event) {
 		}
 		return
 	}
-	if back := w.path(e.m, sender.m); back.cut && !sender.gone && x.kind != reset {
+	if back := w.path(e.m, sender.m); back.cut && sender.sends() && x.kind != reset {
 		back.touch()
-		sender.unanswered(x.at)
+		if x.kind != credit {
+			sender.unanswered()
+		}
 	}
 	switch x.kind {
 	case segment:
@@ -546,8 +588,7 @@ func (e *endpoint) deliver(x *event) {
 	case reset:
 		w.trace.delivery(time.Duration(x.at), "rst", e.name(), side, -1)
 		e.chunks, e.offset = nil, 0
-		e.fail(os.NewSyscallError("read", syscall.ECONNRESET))
-		e.forget()
+		e.drop(syscall.ECONNRESET)
 	}
 }
 
@@ -595,6 +636,14 @@ func (e *endpoint) SetWriteDeadline(t time.Time) error {
 	signal(e.wwake)
 	return nil
 }
+
+// turn is held by the one call that may read, or write, so that concurrent calls
+// do not mix and a wake-up finds the only one that waits. It is a channel, for
+// waiting at a mutex would stop virtual time.
+type turn chan struct{}
+
+func (t turn) take() { t <- struct{}{} }
+func (t turn) give() { <-t }
 
 // signal wakes one waiter, or the next that comes.
 func signal(c chan struct{}) {

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -77,6 +78,12 @@ func testAgain(t *testing.T) {
 	args := []string{"-test.run=" + strings.Join(pattern, "/"), "-test.count=1"}
 	if testing.Verbose() {
 		args = append(args, "-test.v")
+	}
+	// go test sets these on the binary that it starts.
+	for _, name := range []string{"test.short", "test.timeout"} {
+		if f := flag.Lookup(name); f != nil {
+			args = append(args, "-"+name+"="+f.Value.String())
+		}
 	}
 	cmd := exec.Command(os.Args[0], args...)
 	cmd.Env = append(os.Environ(), insideVar+"=1")

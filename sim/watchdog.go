@@ -12,13 +12,15 @@ import (
 // it holds a mutex stops virtual time for ever, and the runtime does not report
 // that; the watchdog does.
 type watchdog struct {
-	progress atomic.Uint64
-	done     chan struct{}
+	reached atomic.Int64 // by virtual time
+	done    chan struct{}
 }
 
 const (
 	defaultWatchdog = 30 * time.Second
 	statusBroken    = 4 // exit status of a run that broke
+	// A world in which nothing but timers fires must still be seen to move.
+	watchdogPulse = 10 * time.Second
 )
 
 // startWatchdog must be called outside any bubble.
@@ -36,14 +38,14 @@ func startWatchdog(limit time.Duration) *watchdog {
 func (d *watchdog) watch(limit time.Duration) {
 	tick := time.NewTicker(limit)
 	defer tick.Stop()
-	last := d.progress.Load()
+	last := int64(-1)
 	for {
 		select {
 		case <-d.done:
 			return
 		case <-tick.C:
 		}
-		now := d.progress.Load()
+		now := d.reached.Load()
 		if now == last {
 			fmt.Fprintf(os.Stderr, "sim: virtual time has stood still for %s of real time; all goroutines:\n\n", limit)
 			if err := pprof.Lookup("goroutine").WriteTo(os.Stderr, 2); err != nil {

@@ -49,7 +49,8 @@ type World struct {
 	stuck     []*endpoint       // with segments that wait for a route
 	dialing   []*dial           // with handshakes that wait for a route
 	observers []func(Event)
-	ended     bool
+	ending    bool // nothing happens any more
+	ended     bool // and the pump may go
 
 	trace   *trace
 	stats   Stats
@@ -63,7 +64,7 @@ type World struct {
 type Stats struct {
 	Deliveries uint64 // segments, datagrams and handshakes that arrived
 	Events     uint64 // told by processes and by the world
-	// Ties counts deliveries to one process at one nanosecond. They are kept in
+	// Ties counts deliveries to one machine at one nanosecond. They are kept in
 	// order, but the goroutines they wake may race. It is what the world can
 	// see; goroutines that race by their own timers it cannot.
 	Ties uint64
@@ -108,23 +109,24 @@ func (w *World) Start() time.Time { return w.start }
 // and its arguments, for whatever drives the world.
 func (w *World) Choose(name string, n uint64) uint64 { return w.choice("world", name, n) }
 
-// At calls f once the world has reached an offset, when all is quiet and before
-// anything is delivered at that instant. An offset that has passed means now. f
-// must not block; it may call every method of the world.
+// At calls f once the world has reached an offset and all is quiet. An offset
+// that has passed means now. What happens at one nanosecond happens in the order
+// in which it was asked for, so goroutines that race to ask for the same one
+// race. f must not block; it may call every method of the world.
 func (w *World) At(offset time.Duration, f func()) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.at(max(int64(offset), w.now()), f)
-	w.mu.Unlock()
-	w.wake()
 }
 
 // After calls f when d has passed; see At.
 func (w *World) After(d time.Duration, f func()) { w.At(time.Duration(w.now()+int64(d)), f) }
 
-func (w *World) at(t int64, f func()) { w.queue.push(event{at: t, kind: call, call: f}) }
+func (w *World) at(t int64, f func()) { w.schedule(t, event{kind: call, call: f}) }
 
 // Observe has f called for every event from now on, in order. f runs while the
-// world is quiet and must neither block nor call methods of the world.
+// world is quiet and must neither block nor call methods of the world; it may
+// wake a goroutine that does.
 func (w *World) Observe(f func(Event)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -209,8 +211,8 @@ func (w *World) count(name string) uint64 {
 	return n
 }
 
-// wake tells the pump that something was recorded. While the pump is awake it
-// looks for itself.
+// wake tells the pump that something was recorded or scheduled. While the pump is
+// awake it looks for itself.
 func (w *World) wake() {
 	if w.asleep.CompareAndSwap(true, false) {
 		w.kick <- struct{}{}
