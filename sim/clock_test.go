@@ -40,14 +40,25 @@ func TestClocks(t *testing.T) {
 		m.Resume()
 		read(time.Hour+2060*time.Second, time.Hour+2060*time.Second)
 
+		m.Clock().Drift(500_000_000)
+		before := p.Elapsed()
+		time.Sleep(1500 * time.Microsecond)
+		require.Equal(t, 2250*time.Microsecond, p.Elapsed()-before)
+		m.Clock().Drift(-500_000_000)
+		time.Sleep(1500 * time.Microsecond)
+		m.Clock().Drift(0)
+		require.Equal(t, 3*time.Millisecond, p.Elapsed()-before)
+		time.Sleep(time.Minute - 3*time.Millisecond)
+		read(time.Hour+2120*time.Second, time.Hour+2120*time.Second)
+
 		// A boot begins to count anew; the wall clock has a battery.
 		m.PowerOff()
 		time.Sleep(time.Minute)
 		m.PowerOn()
 		p = m.Console()
-		read(time.Hour+2120*time.Second, 0)
+		read(time.Hour+2180*time.Second, 0)
 		time.Sleep(time.Second)
-		read(time.Hour+2121*time.Second, time.Second)
+		read(time.Hour+2181*time.Second, time.Second)
 		require.Equal(t, p.Now().String(), p.Now().Round(0).String(), "no monotonic part")
 	})
 }

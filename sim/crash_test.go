@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -219,17 +220,17 @@ func TestControl(t *testing.T) {
 func TestPowerOnBootsAgain(t *testing.T) {
 	sim.Test(t, func(t *testing.T, w *sim.World) {
 		m := w.NewMachine("m")
-		starts := 0
+		var starts atomic.Int64
 		m.OnBoot(func(m *sim.Machine) {
 			m.Start("server", func(p *sim.Process) error {
-				starts++
+				starts.Add(1)
 				_, err := p.Listen("tcp", ":80")
 				<-p.Context().Done()
 				return err
 			})
 		})
 		time.Sleep(time.Second)
-		require.Equal(t, 1, starts)
+		require.EqualValues(t, 1, starts.Load())
 		m.PowerOff()
 		time.Sleep(time.Second)
 		require.False(t, m.On())
@@ -237,7 +238,7 @@ func TestPowerOnBootsAgain(t *testing.T) {
 		m.PowerOn()
 		m.PowerOn()
 		time.Sleep(time.Second)
-		require.Equal(t, 2, starts)
+		require.EqualValues(t, 2, starts.Load())
 		w.After(0, func() {
 			for range 3 {
 				m.PowerOff()
@@ -245,11 +246,11 @@ func TestPowerOnBootsAgain(t *testing.T) {
 			}
 		})
 		time.Sleep(time.Second)
-		require.Equal(t, 3, starts)
+		require.EqualValues(t, 3, starts.Load())
 		require.Len(t, m.Processes(), 1)
 		m.PowerOff()
-		p := m.Start("too late", func(*sim.Process) error { starts++; return nil })
+		p := m.Start("too late", func(*sim.Process) error { starts.Add(1); return nil })
 		require.ErrorIs(t, p.Wait(), sim.ErrPowerOff)
-		require.Equal(t, 3, starts)
+		require.EqualValues(t, 3, starts.Load())
 	})
 }

@@ -321,7 +321,6 @@ func (d *dial) deliver(e *event) {
 func (d *dial) giveUp(err error) {
 	if d.end != nil {
 		d.end.vanish()
-		d.end.peer.ask()
 	}
 	d.err = err
 	d.finish()

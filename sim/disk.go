@@ -140,7 +140,7 @@ func (f *fileSystem) change(r rename) {
 	f.pending = append(f.pending, r)
 	if len(f.pending) > maxPending {
 		f.pending[0].apply(f.durable)
-		f.pending = slices.Delete(f.pending, 0, 1)
+		f.pending = f.pending[1:]
 	}
 }
 

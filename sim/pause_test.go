@@ -50,6 +50,12 @@ func TestPauseHoldsAndReleases(t *testing.T) {
 
 // The reset of a process that is killed within a pause is held as well.
 func TestKillWithinAPause(t *testing.T) {
+	for _, off := range []bool{false, true} {
+		t.Run(map[bool]string{false: "and on", true: "and power off"}[off], func(t *testing.T) { killWithinAPause(t, off) })
+	}
+}
+
+func killWithinAPause(t *testing.T, off bool) {
 	sim.Test(t, func(t *testing.T, w *sim.World) {
 		a, b := w.NewMachine("a"), w.NewMachine("b")
 		p := b.Start("server", func(p *sim.Process) error {
@@ -64,12 +70,18 @@ func TestKillWithinAPause(t *testing.T) {
 		time.Sleep(time.Second)
 		c, err := a.DialContext(context.Background(), "tcp", "b:7")
 		require.NoError(t, err)
+		all := listen(w, c)
 		b.Pause()
 		p.Kill()
 		time.Sleep(10 * time.Second)
 		resumed := w.Elapsed()
+		if off { // nobody will say it any more
+			b.PowerOff()
+			require.ErrorIs(t, (<-all).err, syscall.ETIMEDOUT)
+			return
+		}
 		b.Resume()
-		end := <-listen(w, c)
+		end := <-all
 		require.ErrorIs(t, end.err, syscall.ECONNRESET)
 		soonAfter(t, resumed, end.at)
 	})

@@ -48,7 +48,7 @@ type Process struct {
 func newProcess(m *Machine, name string, parent *Process) *Process {
 	unique := name
 	for n := 2; m.processes[unique] != nil; n++ {
-		unique = name + "~" + itoa(n)
+		unique = name + "-" + itoa(n)
 	}
 	p := &Process{
 		w: m.w, m: m, name: unique, parent: parent,

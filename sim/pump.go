@@ -124,9 +124,6 @@ func (e *event) unheard() {
 }
 
 func (w *World) schedule(at int64, e event) {
-	if w.ending {
-		return
-	}
 	e.at = at
 	w.queue.push(e)
 	w.wake() // the pump may sleep past it

@@ -89,7 +89,7 @@ func traceOf(t *testing.T, program string, env ...string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "trace")
 	cmd := exec.Command(os.Args[0], "-test.run=^TestProgram$")
-	cmd.Env = append(append(os.Environ(), "SIM_PROGRAM="+program, "SIM_TRACE="+file), env...)
+	cmd.Env = append(append(os.Environ(), "SIM_PROGRAM="+program, "SIM_TRACE="+file, "GORACE=atexit_sleep_ms=0"), env...)
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(out))
 	trace, err := os.ReadFile(file)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -223,13 +224,13 @@ func TestCutTakesTheAnswerToADial(t *testing.T) {
 		w.SetDistance("us", "eu", 40*time.Millisecond)
 		l, err := b.Listen("tcp", ":7")
 		require.NoError(t, err)
-		accepted := 0
+		var accepted atomic.Int64
 		go func() {
 			for {
 				if _, err := l.Accept(); err != nil {
 					return
 				}
-				accepted++
+				accepted.Add(1)
 			}
 		}()
 		w.At(60*time.Millisecond, func() { w.Link(a, b).Cut(time.Second / 2) })
@@ -237,7 +238,7 @@ func TestCutTakesTheAnswerToADial(t *testing.T) {
 		require.NoError(t, err)
 		require.InDelta(t, 1.08, w.Elapsed().Seconds(), 0.01)
 		time.Sleep(time.Minute)
-		require.Equal(t, 1, accepted)
+		require.EqualValues(t, 1, accepted.Load())
 	})
 }
 

@@ -122,7 +122,7 @@ func client(w *World, m *Machine, pages int) {
 			if _, err := c.Read(make([]byte, 1000)); err != nil {
 				return err
 			}
-			p.Emit("got", Field{"took", (w.Elapsed() - start).String()})
+			p.Emit("got", Field{"from", c.LocalAddr().String()}, Field{"took", (w.Elapsed() - start).String()})
 			time.Sleep(100 * time.Millisecond)
 		}
 		return nil

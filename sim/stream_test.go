@@ -46,7 +46,7 @@ func TestWindowBlocksAndReleases(t *testing.T) {
 func TestWritersDoNotMix(t *testing.T) {
 	sim.Test(t, func(t *testing.T, w *sim.World) {
 		client, server := join(t, w.NewMachine("a"), w.NewMachine("b"))
-		const size = 200_000
+		const size = 600_000
 		for _, letter := range []string{"a", "b", "c"} {
 			go func() { _, _ = io.WriteString(client, strings.Repeat(letter, size)) }()
 		}
@@ -173,7 +173,7 @@ func TestListenerCloseResetsTheBacklog(t *testing.T) {
 		require.NoError(t, err)
 		all := listen(w, c)
 		w.After(time.Hour, func() {})
-		time.Sleep(time.Minute)
+		time.Sleep(61 * time.Second)
 		closed := w.Elapsed()
 		require.NoError(t, l.Close())
 		end := <-all

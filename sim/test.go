@@ -86,7 +86,7 @@ func testAgain(t *testing.T) {
 		}
 	}
 	cmd := exec.Command(os.Args[0], args...)
-	cmd.Env = append(os.Environ(), insideVar+"=1")
+	cmd.Env = append(os.Environ(), insideVar+"=1", "GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	out, err := cmd.CombinedOutput()
 	text := strings.TrimSuffix(strings.TrimSpace(string(out)), "PASS")
 	if err != nil {

@@ -115,6 +115,19 @@ func TestBandwidthQueues(t *testing.T) {
 		took := w.Elapsed() - start
 		require.Greater(t, took, 4*time.Second)
 		require.Less(t, took, 4100*time.Millisecond)
+
+		datagrams := catch(t, b, 9)
+		u, err := a.DialContext(context.Background(), "udp", "b:9")
+		require.NoError(t, err)
+		start = w.Elapsed()
+		for range 1024 {
+			write(t, u, strings.Repeat("x", 1<<10-28)) // with its headers, a KiB
+		}
+		var last heard
+		for range 1024 {
+			last = <-datagrams
+		}
+		require.InDelta(t, 1, (last.at - start).Seconds(), 0.001)
 	})
 }
 
