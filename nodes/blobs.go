@@ -18,18 +18,21 @@ import (
 //
 // Methods may be called concurrently. Keys are 1 to 1024 bytes of UTF-8.
 type Blobs interface {
-	// Put stores an object of size bytes read from body, which the caller keeps.
-	// With conditions it gives ErrBlobConflict if they do not hold.
+	// Put stores an object of size bytes read from body, from where it stands.
+	// The caller keeps body and may use it again once Put has returned. With
+	// conditions it gives ErrBlobConflict if they do not hold. Modified is not
+	// filled in.
 	Put(ctx context.Context, key string, body io.ReadSeeker, size int64, o PutOptions) (BlobInfo, error)
-	// Get opens an object, or a range of it. The caller closes Body.
+	// Get opens an object, or a range of it. The caller closes Body. What it
+	// reads is of one put, or ends in an error, whatever is put meanwhile.
 	Get(ctx context.Context, key string, o GetOptions) (Blob, error)
 	// Head describes an object.
 	Head(ctx context.Context, key string) (BlobInfo, error)
 	// Delete removes an object; it is no error if there is none.
 	Delete(ctx context.Context, key string) error
 	// List gives at most limit objects (1 to 1000) whose keys begin with prefix
-	// and are greater than after, sorted by key. Type, CacheControl and Metadata
-	// are not filled in.
+	// and are greater than after, sorted by key; fewer than limit if there are no
+	// more. Type, Encoding, CacheControl and Metadata are not filled in.
 	List(ctx context.Context, prefix, after string, limit int) ([]BlobInfo, error)
 }
 

@@ -87,14 +87,23 @@ func (d *Drain) followSignals(ctx context.Context, reload func()) {
 				continue
 			}
 			d.m.Log().Info("draining", "signal", string(s))
-			d.drain()
-			go func() {
-				if Sleep(ctx, d.m, "drain window", d.window) == nil {
-					d.stop()
-				}
-			}()
+			d.Begin(ctx)
 		}
 	}
+}
+
+// Begin begins the way out, as Terminate does: health says 503 now, and
+// accepting stops after the window unless ctx ends before that.
+func (d *Drain) Begin(ctx context.Context) {
+	if d.Draining() {
+		return
+	}
+	d.drain()
+	go func() {
+		if Sleep(ctx, d.m, "drain window", d.window) == nil {
+			d.stop()
+		}
+	}()
 }
 
 // Ready tells the parent, if there is one, that this process serves.

@@ -1,8 +1,10 @@
 package nodes
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -22,14 +24,16 @@ import (
 // and remembers what it has seen of each name.
 type Leases interface {
 	// Acquire tries once to become the holder of a name. It gives ErrLeaseHeld
-	// while somebody else is, or may be; ask again.
+	// while somebody is, or may be, this process included. Any other error says
+	// nothing for certain. Ask again.
 	Acquire(ctx context.Context, name, holder string, term time.Duration) (Lease, error)
 	// Renew prolongs a lease by its term. ErrLeaseLost is final: somebody else
 	// holds it, or it ran out. Any other error leaves the lease as it was; try
 	// again while it lasts.
 	Renew(ctx context.Context, l Lease) (Lease, error)
-	// Release gives a lease up at once, so that nobody has to wait for its end.
-	// The error says that it may still be held until then.
+	// Release gives a lease up at once, so that nobody has to wait for its end;
+	// stop acting on it first. The error says that it may still be held until
+	// then, though no more by this process.
 	Release(ctx context.Context, l Lease) error
 }
 
@@ -47,3 +51,17 @@ var (
 	ErrLeaseHeld = errors.New("nodes: the lease is held by somebody else")
 	ErrLeaseLost = errors.New("nodes: the lease is lost")
 )
+
+// LeaseHeldError is an ErrLeaseHeld that says by whom.
+type LeaseHeldError struct {
+	Holder string // or empty
+	Epoch  uint64
+	Left   time.Duration // for so long it may be held, unless it is renewed
+}
+
+func (e *LeaseHeldError) Error() string {
+	return fmt.Sprintf("%v: %s, epoch %d, for up to %s unless renewed", ErrLeaseHeld, cmp.Or(e.Holder, "nobody"), e.Epoch, e.Left)
+}
+
+// Unwrap gives ErrLeaseHeld.
+func (e *LeaseHeldError) Unwrap() error { return ErrLeaseHeld }

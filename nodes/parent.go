@@ -32,6 +32,9 @@ type ParentOptions struct {
 	// may then take before it is cut. Zeros mean 30 s and one minute.
 	Window, Finish time.Duration
 
+	// Drain begins the way out, as Terminate does, when it is closed.
+	Drain <-chan struct{}
+
 	// Status is told of every change, if set, one call at a time; it must not
 	// block. It may keep what it is given.
 	Status func(ParentStatus)
@@ -206,12 +209,15 @@ func (p *parent) after(ctx context.Context, name string, d time.Duration, f func
 }
 
 func (p *parent) followSignals(ctx context.Context) func() {
-	signals := p.m.Signals()
+	signals, asked := p.m.Signals(), p.o.Drain
 	return func() {
 		for {
 			select {
 			case <-ctx.Done():
 				return
+			case <-asked:
+				asked = nil
+				p.post(func() error { return p.signal(ctx, Terminate) })
 			case sig := <-signals:
 				p.post(func() error { return p.signal(ctx, sig) })
 			}
