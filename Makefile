@@ -6,10 +6,10 @@ STORY    ?=
 STORIES   = $(or $(STORY),$$(bin/protoplex sim list | cut -d ' ' -f 1))
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race sim verify bench fuzz check planted
+.PHONY: help build test race sim verify bench bench-live fuzz check planted
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' Makefile
 
 build: ## build bin/protoplex
 	go build -o bin/protoplex ./cmd/protoplex
@@ -28,6 +28,10 @@ verify: build ## prove that stories replay exactly: SEEDS=2, STORY= for all
 
 bench: ## run the benchmarks
 	go test -run '^$$' -bench . ./sim ./nodes/... ./scenarios
+
+bench-live: ## tunnels per GiB and fan-out of Live, beside a minimal WebSocket server
+	go test -run '^$$' -bench LiveIdle -benchtime 3x ./nodes/live
+	go test -run '^$$' -bench LiveFanOut -benchtime 1000x ./nodes/live
 
 fuzz: ## fuzz every fuzz test in turn: FUZZTIME=10s for each
 	@set -e; grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' . | sort | while IFS=: read -r file name; do go test -run '^$$' -fuzz "^$${name#func }$$" -fuzztime $(FUZZTIME) "$${file%/*}" </dev/null; done

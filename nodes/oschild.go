@@ -54,6 +54,7 @@ type osChild struct {
 var _ Child = (*osChild)(nil)
 
 func (c *osChild) Name() string                { return c.name }
+func (c *osChild) PID() int                    { return c.process.Pid } // for people
 func (c *osChild) Control() io.ReadWriteCloser { return c.control }
 
 func (c *osChild) Wait() error {
@@ -150,6 +151,9 @@ func (m *OS) startChild(spec childSpec, args []string, listeners []net.Listener)
 		return strings.HasPrefix(s, childEnv+"=")
 	}), childEnv+"="+string(text))
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	if console := m.options.Console; console != nil {
+		cmd.Stdout, cmd.Stderr = console, console
+	}
 	cmd.ExtraFiles = files
 	cmd.SysProcAttr = childAttributes()
 	if _, err := cmd.StdinPipe(); err != nil { // closed by Wait, or with us

@@ -38,6 +38,9 @@ type OSOptions struct {
 	// Log receives this process's log; nil means JSON lines on standard error.
 	// Children always log to standard error.
 	Log *slog.Logger
+	// Console receives what children write to standard output and standard
+	// error, several at once; nil means this process's own.
+	Console io.Writer
 }
 
 // OS is the Machine that is the operating system, for Linux and macOS.

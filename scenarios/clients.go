@@ -11,8 +11,14 @@ import (
 	"github.com/espra/protoplex/sim"
 )
 
-// clientsStart is when the clients come: the platform boots first.
-const clientsStart = time.Second
+// clientsStart is when the clients come: the platform boots first, and the first
+// leader of a cell takes a lease's time to learn whom it leads.
+func (p *platform) clientsStart() time.Duration {
+	if len(p.cells) > 0 {
+		return 20 * time.Second
+	}
+	return time.Second
+}
 
 // maxRooms bounds the placement keys that the clients of a live host share.
 const maxRooms = 8
@@ -42,7 +48,7 @@ func (p *platform) startClients() (*workload.Log, error) {
 			p.roles["client "+m.Name] = workload.Role(c)
 			p.run(m.Name, "resolver")
 			p.hosts[m.Name].OnBoot(func(host *sim.Machine) {
-				p.world.After(clientsStart, func() { startRole(host, "client "+host.Name(), p.roles, nil) })
+				p.world.After(p.clientsStart(), func() { startRole(host, "client "+host.Name(), p.roles, nil) })
 			})
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/espra/protoplex/nodes"
 	"github.com/espra/protoplex/scenarios/story"
 	"github.com/espra/protoplex/sim"
 )
@@ -27,6 +28,8 @@ func (p *platform) strikes() ([]strike, error) {
 			p.powerLoss(&s)
 		case "process-killed":
 			p.kill(&s)
+		case "restarted":
+			p.restart(&s)
 		case "paused":
 			p.pause(&s)
 		case "clock-step":
@@ -98,6 +101,38 @@ func (p *platform) kill(s *strike) {
 		}
 	}
 	s.touched = func() uint64 { return struck }
+}
+
+// restart tells the nodes among the machines to terminate, one after another;
+// init starts them again.
+func (p *platform) restart(s *strike) {
+	told := uint64(0)
+	every := s.event.Params.Duration("every")
+	s.begin = func() {
+		n := 0
+		for _, m := range p.machines {
+			process := m.Role
+			switch m.Role {
+			case story.RoleProxy, story.RoleLive, story.RoleSeed:
+			case story.RoleUnderstudy:
+				process = story.RoleSeed
+			default:
+				continue
+			}
+			if !slices.Contains(s.event.On.Match(p.machines), m.Name) {
+				continue
+			}
+			p.world.After(time.Duration(n)*every, func() {
+				for _, proc := range p.hosts[m.Name].Processes() {
+					if proc.Name() == process && proc.Signal(string(nodes.Terminate)) == nil {
+						told++
+					}
+				}
+			})
+			n++
+		}
+	}
+	s.touched = func() uint64 { return told }
 }
 
 func (p *platform) pause(s *strike) {

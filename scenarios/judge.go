@@ -27,7 +27,7 @@ func (p *platform) judge(h oracle.History) []oracle.Verdict {
 				continue
 			}
 			f := fault
-			if a.Heals && x.Oracle == "clients-recovered" {
+			if a.Heals && (x.Oracle == "clients-recovered" || x.Oracle == "taken-over") {
 				f.From = f.Until // counted from there
 			}
 			all = append(all, p.ask(h, x, f))
@@ -69,6 +69,14 @@ func (p *platform) ask(h oracle.History, x story.Expectation, f oracle.Fault) or
 		return oracle.LiveStreams(h)
 	case "dns-points-somewhere":
 		return oracle.DNSPointsSomewhere(h, p.names(append([]string{story.Apex}, p.hostNames()...)))
+	case "one-leader":
+		return oracle.OneLeader(h)
+	case "taken-over":
+		event, _ := p.story.Event(f.ID)
+		region, _ := p.story.Struck(event)
+		return oracle.TakenOver(h, f, region, v.Duration("within"))
+	case "tables-agree":
+		return oracle.TablesAgree(h, f, v.Duration("within"))
 	case "detected":
 		return oracle.Detected(h, f, v.Duration("within"))
 	case "dns-moved":

@@ -17,13 +17,17 @@ import (
 
 	"github.com/espra/protoplex/fakes/dns"
 	"github.com/espra/protoplex/fakes/lb"
+	"github.com/espra/protoplex/fakes/s3"
 	"github.com/espra/protoplex/fakes/sms"
 	"github.com/espra/protoplex/monitor"
 	"github.com/espra/protoplex/monitor/redirect"
 	"github.com/espra/protoplex/nodes"
+	"github.com/espra/protoplex/nodes/cell"
 	"github.com/espra/protoplex/nodes/live"
+	"github.com/espra/protoplex/nodes/meta/ca"
 	"github.com/espra/protoplex/nodes/placement"
 	"github.com/espra/protoplex/nodes/proxy"
+	"github.com/espra/protoplex/nodes/seed"
 	"github.com/espra/protoplex/scenarios/pki"
 	"github.com/espra/protoplex/scenarios/story"
 	"github.com/espra/protoplex/sim"
@@ -53,6 +57,7 @@ type platform struct {
 	hosts    map[string]*sim.Machine
 	roles    nodes.Roles
 	ca       *pki.CA
+	cells    map[string]*ca.Authority // of the regions that have Seeds
 }
 
 // rolesOf are the programs that machines run: the platform's own as production
@@ -61,7 +66,7 @@ func (p *platform) platformRoles() nodes.Roles {
 	return nodes.Roles{
 		"proxy": proxy.Run, "live": live.Run, "monitor": monitor.Run, "redirect": redirect.Run,
 		"lb": lb.Run, "authority": dns.RunAuthority, "linode": dns.RunLinode, "digitalocean": dns.RunDigitalOcean,
-		"cloud": dns.RunCloud, "twilio": sms.RunTwilio,
+		"cloud": dns.RunCloud, "twilio": sms.RunTwilio, "s3": s3.Run, "seed": seed.Run,
 		"control": runControl,
 		"resolver": func(ctx context.Context, m nodes.Machine, args []string) error {
 			return names.Serve(ctx, m, names.Options{Roots: p.roots(), Now: m.Now})
@@ -84,14 +89,15 @@ func runControl(ctx context.Context, m nodes.Machine, _ []string) error {
 }
 
 // boot makes all machines and starts what runs on them.
-func boot(w *sim.World, s *story.Story) (*platform, error) {
+func boot(w *sim.World, s *story.Story) (_ *platform, err error) {
 	p := &platform{story: s, world: w, machines: s.Machines(), hosts: map[string]*sim.Machine{}}
 	p.roles = p.platformRoles()
-	ca, err := pki.New(s.Starts.Add(-24*time.Hour), s.Starts.Add(s.Lasts+30*24*time.Hour))
-	if err != nil {
+	if p.ca, err = pki.New(p.validity()); err != nil {
 		return nil, err
 	}
-	p.ca = ca
+	if p.cells, err = p.authorities(); err != nil {
+		return nil, err
+	}
 	p.distances()
 	for _, m := range p.machines {
 		options := []sim.MachineOption{sim.In(p.place(m))}
@@ -107,7 +113,11 @@ func boot(w *sim.World, s *story.Story) (*platform, error) {
 		case story.RoleProxy:
 			err = p.proxy(m)
 		case story.RoleLive:
-			p.live(m)
+			err = p.live(m)
+		case story.RoleSeed, story.RoleUnderstudy:
+			err = p.seed(m)
+		case story.RoleStore:
+			p.run(m.Name, "s3", "--listen", ":80", "--bucket", leaseBucket(m.Region), "--key", leaseAccount)
 		case story.RoleBalancer:
 			p.balancer(m)
 		case story.RoleVPS:
@@ -142,6 +152,13 @@ func (p *platform) resolves(m story.Machine) bool {
 // run has a role started at every boot of a machine.
 func (p *platform) run(machine, role string, args ...string) {
 	p.hosts[machine].OnBoot(func(m *sim.Machine) { p.supervise(m, role, args) })
+}
+
+// runLater is run for those who let others go first.
+func (p *platform) runLater(machine, role string, args ...string) {
+	p.hosts[machine].OnBoot(func(m *sim.Machine) {
+		p.world.After(3*time.Second, func() { p.supervise(m, role, args) })
+	})
 }
 
 // restartDelay is that of the machines' init.
@@ -269,7 +286,12 @@ func (p *platform) proxy(m story.Machine) error {
 	if err := p.files(m.Name, map[string][]byte{certFile: cert}); err != nil {
 		return err
 	}
-	args := []string{"--http", ":8080", "--https", ":8443", "--cert", certFile, "--www", story.WWW, "--live", p.table(m.Region), "--children", "2"}
+	args := []string{"--http", ":8080", "--https", ":8443", "--cert", certFile, "--www", story.WWW, "--children", "2"}
+	joins, err := p.joins(m, cell.RoleProxy)
+	if err != nil {
+		return err
+	}
+	args = append(args, joins...)
 	for _, host := range p.hostNames() {
 		args = append(args, "--host", host)
 	}
@@ -277,15 +299,21 @@ func (p *platform) proxy(m story.Machine) error {
 	return nil
 }
 
-func (p *platform) live(m story.Machine) {
+func (p *platform) live(m story.Machine) error {
 	p.run(m.Name, "resolver")
-	args := []string{"--listen", ":8080", "--name", m.Name, "--region", m.Region, "--live", p.table(m.Region)}
+	args := []string{"--listen", ":8080", "--name", m.Name, "--region", m.Region}
+	joins, err := p.joins(m, cell.RoleLive)
+	if err != nil {
+		return err
+	}
+	args = append(args, joins...)
 	for _, h := range p.hostNames() {
 		if h != story.WWW {
 			args = append(args, "--home", h)
 		}
 	}
 	p.run(m.Name, "live", args...)
+	return nil
 }
 
 func (p *platform) balancer(m story.Machine) {

@@ -31,6 +31,8 @@ type watcher struct {
 	texts   []oracle.Text
 	served  []oracle.Served
 	faults  []oracle.Fault
+	leaders []oracle.Led
+	tables  []oracle.Heard
 }
 
 func newWatcher(p *platform, verbose bool) *watcher {
@@ -77,6 +79,29 @@ func (w *watcher) event(e sim.Event) {
 			w.tell(e.At, "live", "%s reads that %s lives in %s, epoch %s: says \"moved, resume\"",
 				region, shortHost(e.Get("host")), e.Get("region"), e.Get("epoch"))
 		}
+	case logEvent + "leader":
+		epoch, _ := strconv.ParseUint(e.Get("epoch"), 10, 64)
+		w.leaders = append(w.leaders, oracle.Led{At: e.At, Region: e.Get("cell"), Name: e.Machine, Epoch: epoch})
+		if e.At > bootTime {
+			w.tell(e.At, "seed", "%s leads %s, epoch %d", e.Machine, e.Get("cell"), epoch)
+		}
+	case logEvent + "leader no longer":
+		w.tell(e.At, "seed", "%s leads %s no longer: %s", e.Machine, e.Get("cell"), e.Get("why"))
+	case logEvent + "frozen", logEvent + "thawed":
+		w.tell(e.At, "seed", "%s: %s is %s", e.Machine, e.Get("cell"), strings.TrimPrefix(e.Kind, logEvent))
+	case logEvent + "node left":
+		if e.Get("role") == story.RoleLive {
+			w.tell(e.At, "seed", "%s takes the keys of %s away: %s", e.Machine, e.Get("node"), e.Get("reason"))
+		}
+	case logEvent + "node joined":
+		if e.Get("role") == story.RoleLive && e.At > w.p.clientsStart() {
+			w.tell(e.At, "seed", "%s gives %s its share of the keys: %s", e.Machine, e.Get("node"), e.Get("reason"))
+		}
+	case logEvent + "table heard":
+		t := oracle.Heard{At: e.At, Region: w.p.hosts[e.Machine].Region(), Process: e.Machine + "/" + e.Proc}
+		t.Epoch, _ = strconv.ParseUint(e.Get("epoch"), 10, 64)
+		t.Revision, _ = strconv.ParseUint(e.Get("revision"), 10, 64)
+		w.tables = append(w.tables, t)
 	case logEvent + "address withdrawn":
 		if w.first(fmt.Sprint("withdrawn ", e.Get("addr"), e.At/time.Minute)) {
 			w.tellTogether(e.At, "lb", e.Get("lb")+" no longer points at ", e.Get("zone"), "")
@@ -234,7 +259,15 @@ func (w *watcher) zone(e sim.Event) {
 // complete adds what the world showed to what the clients saw.
 func (w *watcher) complete(h *oracle.History, lasts time.Duration) {
 	h.Lasts = lasts
-	h.Notices, h.Texts, h.Served, h.Faults = w.notices, w.texts, w.served, w.faults
+	h.Notices, h.Texts, h.Served, h.Faults, h.Leaders = w.notices, w.texts, w.served, w.faults, w.leaders
+	// The tables of processes that have ended concern nobody.
+	alive := map[string]bool{}
+	for _, m := range w.p.world.Machines() {
+		for _, proc := range m.Processes() {
+			alive[m.Name()+"/"+proc.Name()] = true
+		}
+	}
+	h.Tables = slices.DeleteFunc(w.tables, func(t oracle.Heard) bool { return !alive[t.Process] })
 	h.Sort()
 }
 

@@ -48,7 +48,7 @@ func main() { os.Exit(run()) }
 
 // run is main with a return value, so that tests can start the program.
 func run() int {
-	if code, child := nodes.ChildMain(roles()); child {
+	if code, child := nodes.ChildMain(deskRoles()); child {
 		return code
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -73,13 +73,14 @@ func root() *cobra.Command {
 		Short: "A multi-region web platform, and a deterministic simulator that breaks it",
 		Long: `Protoplex is a multi-region web platform and, in the same binary, a simulator that
 plays real and invented outages against it, exactly the same each time.`,
-		Example: `  protoplex sim list
+		Example: `  protoplex up
+  protoplex sim list
   protoplex sim run region-failover
   protoplex sim verify region-failover --seeds 5`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
-	c.AddCommand(simCommand(), nodeCommand())
+	c.AddCommand(simCommand(), nodeCommand(), upCommand())
 	return c
 }

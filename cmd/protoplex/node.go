@@ -15,12 +15,14 @@ import (
 	"github.com/espra/protoplex/nodes"
 	"github.com/espra/protoplex/nodes/live"
 	"github.com/espra/protoplex/nodes/proxy"
+	"github.com/espra/protoplex/nodes/seed"
 )
 
 // roles are what a machine can run in production.
 func roles() nodes.Roles {
 	return nodes.Roles{
 		"live": live.Run, "monitor": monitor.Run, "proxy": proxy.Run, "redirect": redirect.Run,
+		"seed": seed.Run,
 	}
 }
 

@@ -172,6 +172,6 @@ func (s *server) setHome(host string, record home) {
 // positions given out before are gaps, for others have gone on elsewhere.
 func (s *server) moveAway(host string) (tunnels int) {
 	return s.supersede(
-		func(t *tunnel) bool { return t.host == host },
+		func(v *visit) bool { return v.host == host },
 		func(key string) bool { return strings.HasPrefix(key, host+"/") })
 }

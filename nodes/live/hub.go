@@ -3,6 +3,7 @@ package live
 import (
 	"container/list"
 	"errors"
+	"slices"
 	"sync"
 )
 
@@ -13,6 +14,7 @@ var errNoRoom = errors.New("live: too many channels")
 type limits struct {
 	history      int // messages kept in a channel
 	historyBytes int // bytes of frames kept in a channel; one message always is
+	allBytes     int // bytes of frames kept in all channels
 	channels     int // channels on this node
 	perKey       int // channels of one key
 }
@@ -28,6 +30,7 @@ type hub struct {
 	mu    sync.Mutex
 	keys  map[string]*keySpace
 	count int
+	bytes int       // of all histories
 	idle  list.List // of *channel without subscribers, longest idle first
 }
 
@@ -55,6 +58,7 @@ type sink interface {
 
 type subscription struct {
 	channel *channel
+	at      Position // where it began
 	sink    sink
 	element *list.Element
 }
@@ -72,20 +76,50 @@ func (h *hub) subscribe(key, name string, pos *Position, to sink) (*subscription
 	if err != nil {
 		return nil, err
 	}
-	at, recovered, missed := c.recover(pos)
+	offset, recovered, missed := c.recover(pos)
+	at := Position{Incarnation: c.incarnation, Offset: offset}
 	to.push(encode(serverFrame{
 		Op:        "subscribed",
 		Channel:   name,
-		Position:  &Position{Incarnation: c.incarnation, Offset: at},
+		Position:  &at,
 		Recovered: recovered,
 	}))
 	for _, frame := range missed {
 		to.pushReplay(frame)
 	}
-	s := &subscription{channel: c, sink: to}
+	return h.add(c, at, to), nil
+}
+
+func (h *hub) add(c *channel, at Position, to sink) *subscription {
+	s := &subscription{channel: c, at: at, sink: to}
 	s.element = c.subscribers.PushBack(s)
 	h.setIdle(c)
-	return s, nil
+	return s
+}
+
+// told is what somebody who asks once learns.
+type told struct {
+	recovered string
+	end       Position // after what was missed
+	missed    [][]byte
+}
+
+// read tells what a subscriber at pos would be told. If that is nothing, the
+// next is handed to a subscriber when there is one.
+func (h *hub) read(key, name string, pos *Position, next sink) (told, *subscription, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c, err := h.channel(key, name)
+	if err != nil {
+		return told{}, nil, err
+	}
+	_, recovered, missed := c.recover(pos)
+	t := told{recovered, Position{c.incarnation, c.end}, slices.Clone(missed)} // the history moves on
+	if recovered == RecoveredNothing && next != nil {
+		return t, h.add(c, t.end, next), nil
+	}
+	h.setIdle(c)
+	return t, nil, nil
 }
 
 // recover decides what a subscriber at pos is told, and what it is sent again.
@@ -129,7 +163,7 @@ func (h *hub) publish(key, name, data string) (Position, error) {
 	}
 	c.end++
 	frame := messageFrame(name, c.end, encoded)
-	c.keep(frame, h.limits)
+	h.keep(c, frame)
 	for e := c.subscribers.Front(); e != nil; e = e.Next() {
 		e.Value.(*subscription).sink.push(frame)
 	}
@@ -137,14 +171,32 @@ func (h *hub) publish(key, name, data string) (Position, error) {
 	return Position{Incarnation: c.incarnation, Offset: c.end}, nil
 }
 
-func (c *channel) keep(frame []byte, l limits) {
+// keep adds a frame to a channel's history, for which older ones may have to
+// go: its own, those of the channels that have been idle longest, and when
+// there are none of these its own again.
+func (h *hub) keep(c *channel, frame []byte) {
 	c.history = append(c.history, frame)
 	c.bytes += len(frame)
-	for len(c.history) > 1 && (len(c.history) > l.history || c.bytes > l.historyBytes) {
-		c.bytes -= len(c.history[0])
-		c.history[0] = nil
-		c.history = c.history[1:]
+	h.bytes += len(frame)
+	for len(c.history) > 1 && (len(c.history) > h.limits.history || c.bytes > h.limits.historyBytes) {
+		h.trim(c)
 	}
+	k := h.keys[c.key]
+	h.unsetIdle(c, k) // this one is in use
+	for h.bytes > h.limits.allBytes && h.evict(&h.idle) {
+	}
+	for h.bytes > h.limits.allBytes {
+		h.trim(c)
+	}
+}
+
+// trim drops the oldest message of a channel.
+func (h *hub) trim(c *channel) {
+	n := len(c.history[0])
+	c.bytes -= n
+	h.bytes -= n
+	c.history[0] = nil
+	c.history = c.history[1:]
 }
 
 // forget drops the channels of all keys for which gone holds. Subscriptions to
@@ -203,6 +255,7 @@ func (h *hub) drop(c *channel) {
 		delete(h.keys, c.key)
 	}
 	h.count--
+	h.bytes -= c.bytes
 }
 
 func (h *hub) kept(c *channel) bool {

@@ -26,7 +26,7 @@ func (b *inbox) push(frame []byte)       { b.frames = append(b.frames, string(fr
 func (b *inbox) pushReplay(frame []byte) { b.push(frame) }
 
 func TestHubLimits(t *testing.T) {
-	h := newHub(limits{history: 10, historyBytes: 200, channels: 3, perKey: 2}, numbered())
+	h := newHub(limits{history: 10, historyBytes: 200, allBytes: 1 << 20, channels: 3, perKey: 2}, numbered())
 	publish := func(key, name, data string) Position {
 		t.Helper()
 		p, err := h.publish(key, name, data)
@@ -77,7 +77,7 @@ func TestHubLimits(t *testing.T) {
 
 func TestHubCountsAreRight(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	h := newHub(limits{history: 2, historyBytes: 100, channels: 12, perKey: 5}, numbered())
+	h := newHub(limits{history: 2, historyBytes: 100, allBytes: 600, channels: 12, perKey: 5}, numbered())
 	var subs []*subscription
 	for range 20_000 {
 		key, name := fmt.Sprint("k", r.IntN(4)), fmt.Sprint("c", r.IntN(8))
@@ -99,13 +99,14 @@ func TestHubCountsAreRight(t *testing.T) {
 				subs = append(subs[:i], subs[i+1:]...)
 			}
 		}
-		channels, idle := 0, 0
+		channels, idle, bytes := 0, 0, 0
 		for _, k := range h.keys {
 			require.NotEmpty(t, k.channels)
 			require.LessOrEqual(t, len(k.channels), 5)
 			idleHere := 0
 			for _, c := range k.channels {
 				channels++
+				bytes += c.bytes
 				if c.subscribers.Len() == 0 {
 					idleHere++
 				}
@@ -114,9 +115,49 @@ func TestHubCountsAreRight(t *testing.T) {
 			idle += idleHere
 		}
 		require.Equal(t, channels, h.count)
+		require.Equal(t, bytes, h.bytes)
+		require.LessOrEqual(t, bytes, 600)
 		require.Equal(t, idle, h.idle.Len())
 		require.LessOrEqual(t, channels, 12)
 	}
+}
+
+// TestChannelsWithoutEnd: who publishes to ever new channels costs others the
+// history of channels that nobody follows, and nothing else.
+func TestChannelsWithoutEnd(t *testing.T) {
+	h := newHub(limits{history: 1000, historyBytes: 1 << 20, allBytes: 1 << 20, channels: 5000, perKey: 1000}, numbered())
+	var in inbox
+	_, err := h.subscribe("other", "c", nil, &in)
+	require.NoError(t, err)
+	data := strings.Repeat("x", 500)
+	for i := range 200_000 {
+		_, err := h.publish(fmt.Sprint("k", i%7), fmt.Sprint("c", i), data)
+		require.NoError(t, err)
+		if i%20_000 == 0 {
+			at, err := h.publish("other", "c", fmt.Sprint(i))
+			require.NoError(t, err)
+			require.Equal(t, uint64(i/20_000+1), at.Offset)
+		}
+	}
+	require.Len(t, in.frames, 1+10)
+	require.LessOrEqual(t, h.count, 5000)
+	require.LessOrEqual(t, h.bytes, 1<<20)
+	require.Greater(t, h.bytes, 1<<19)
+
+	// A single channel may take all of it, but no more.
+	h = newHub(limits{history: 1000, historyBytes: 1 << 20, allBytes: 1000, channels: 10, perKey: 10}, numbered())
+	_, err = h.subscribe("other", "c", nil, &in)
+	require.NoError(t, err)
+	for range 3 {
+		_, err = h.publish("other", "c", data)
+		require.NoError(t, err)
+		_, err = h.publish("k", "c", data)
+		require.NoError(t, err)
+		require.LessOrEqual(t, h.bytes, 1000)
+	}
+	_, err = h.publish("k", "c", strings.Repeat(data, 3))
+	require.NoError(t, err)
+	require.LessOrEqual(t, h.bytes, 1000, "even if nothing is kept")
 }
 
 // TestHubTellsAll lets clients come, go, lag and resume in random order, and
@@ -134,7 +175,7 @@ func TestHubTellsAll(t *testing.T) {
 }
 
 func tellAll(t *testing.T, seed uint64, total map[string]int) {
-	h := newHub(limits{history: 8, historyBytes: 1 << 20, channels: 4, perKey: 4}, numbered())
+	h := newHub(limits{history: 8, historyBytes: 1 << 20, allBytes: 1 << 20, channels: 4, perKey: 4}, numbered())
 	published := map[Position]string{} // by the publisher alone, read after the end
 	type said struct {
 		Position
@@ -386,7 +427,7 @@ func FuzzParseFrame(f *testing.F) {
 // up, up to the point where a frame would go to a socket.
 func BenchmarkFanOut(b *testing.B) {
 	const subscribers = 1000
-	h := newHub(limits{history: 1000, historyBytes: 1 << 20, channels: 10, perKey: 10}, numbered())
+	h := newHub(limits{history: 1000, historyBytes: 1 << 20, allBytes: 1 << 20, channels: 10, perKey: 10}, numbered())
 	written := make(chan struct{}, subscribers)
 	for range subscribers {
 		q := newQueue(256<<10, func() { b.Error("too slow") })

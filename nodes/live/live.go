@@ -1,5 +1,6 @@
 // Package live is the Live role: channels that people and machines publish to
-// and subscribe to, over WebSocket tunnels and plain HTTP.
+// and subscribe to, over WebSocket tunnels, streams of server-sent events, and
+// plain HTTP.
 //
 // What it promises. The messages of one incarnation of a channel have the
 // offsets 1, 2, 3 and so on. A subscriber gets each message after its position
@@ -11,14 +12,17 @@
 // move of the host's home its channels start new incarnations, and positions in
 // the old ones give a gap. A node serves only the keys that its table gives it
 // and the hosts whose home record names its region; anything else is answered
-// 421, and tunnels that it may no longer serve are closed with 4001.
+// 421, and tunnels that it may no longer serve are closed with 4001. Keys that no
+// table gives to anybody who runs are answered 503.
 //
 // Start reading at hub.go, which is the channels without any network, then
-// tunnel.go, which is one WebSocket, then home.go.
+// tunnel.go, which is one WebSocket, then home.go and cell.go. How to ask over
+// plain HTTP is said at ServeHTTP.
 package live
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -29,6 +33,7 @@ import (
 	"time"
 
 	"github.com/espra/protoplex/nodes"
+	"github.com/espra/protoplex/nodes/cell"
 	"github.com/espra/protoplex/nodes/placement"
 )
 
@@ -39,8 +44,14 @@ var _ nodes.Role = Run
 //	--listen ADDRESS     where to serve plain HTTP/1.1 (:8080)
 //	--name NAME          this node's name in the table (the machine's)
 //	--region REGION      the cell this node belongs to (the machine's)
-//	--live TABLE         the Live nodes of the cell, name=host:port[@zone],...;
-//	                     without it this node owns every key
+//	--live TABLE         the Live nodes of the cell, name=host:port[@zone],...,
+//	                     where no Seed tells; without either this node owns
+//	                     every key
+//	--seeds SEEDS        the Seeds of the cell, NAME=HOST:PORT,...; they tell the
+//	                     table, and the name is that of the certificate
+//	--cell-cert FILE     this node's certificate of the cell and its key, PEM
+//	--cell-roots FILE    the cell's authority, PEM
+//	--meta ADDRESS       where to serve the meta port, with --seeds (:9090)
 //	--home HOST          a live host to serve while its home is here; repeated;
 //	                     without any, every host is served
 //	--home-check PERIOD  how often to read the home records (15s)
@@ -48,7 +59,8 @@ var _ nodes.Role = Run
 //	--history N          messages kept in a channel (1000)
 //	--history-bytes N    and their bytes (1MiB)
 //	--queue-bytes N      what a reader may be behind before it is cut (256KiB)
-//	--max-tunnels N      tunnels at once (20000)
+//	--all-history-bytes N  and those of all channels together (256MiB)
+//	--max-tunnels N      tunnels, streams and waiting polls at once (20000)
 //	--max-channels N     channels kept at once (50000)
 //
 // It returns nil after a Terminate, having closed its tunnels with 1012, and
@@ -58,16 +70,18 @@ func Run(ctx context.Context, m nodes.Machine, args []string) error {
 	if err != nil {
 		return err
 	}
-	s := newServer(ctx, m, o)
-	// A node must not serve on memory: it reads where home is first. If that
-	// fails it carries on, for the names that brought its clients here are all
-	// it can go by.
-	s.checkHomes(ctx)
-
 	l, err := listener(m, o.listen)
 	if err != nil {
 		return fmt.Errorf("live: listen: %w", err)
 	}
+	s, err := newServer(ctx, m, o, l)
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	// A node must not serve on memory: it reads where home is first. If that
+	// fails it carries on, for the names that brought its clients here are all
+	// it can go by.
+	s.checkHomes(ctx)
 	return s.serve(l)
 }
 
@@ -83,6 +97,7 @@ type options struct {
 	name      string
 	region    string
 	table     placement.Table
+	cell      cell.Flags
 	homes     []string
 	homeCheck time.Duration
 	epoch     uint64
@@ -95,7 +110,7 @@ func parse(m nodes.Machine, args []string) (options, error) {
 	o := options{
 		queue:   256 << 10,
 		tunnels: 20_000,
-		limits:  limits{history: 1000, historyBytes: 1 << 20, channels: 50_000, perKey: 10_000},
+		limits:  limits{history: 1000, historyBytes: 1 << 20, allBytes: 256 << 20, channels: 50_000, perKey: 10_000},
 	}
 	f := flag.NewFlagSet("live", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
@@ -106,6 +121,7 @@ func parse(m nodes.Machine, args []string) (options, error) {
 		o.table, err = placement.Parse(s)
 		return err
 	})
+	o.cell.Define(f)
 	f.Func("home", "", func(s string) error {
 		if s == "" || slices.Contains(o.homes, hostName(s)) {
 			return fmt.Errorf("empty or repeated host %q", s)
@@ -117,6 +133,7 @@ func parse(m nodes.Machine, args []string) (options, error) {
 	f.Uint64Var(&o.epoch, "epoch", 1, "")
 	f.Func("history", "", count(&o.limits.history))
 	f.Func("history-bytes", "", count(&o.limits.historyBytes))
+	f.Func("all-history-bytes", "", count(&o.limits.allBytes))
 	f.Func("queue-bytes", "", count(&o.queue))
 	f.Func("max-tunnels", "", count(&o.tunnels))
 	f.Func("max-channels", "", count(&o.limits.channels))
@@ -128,6 +145,15 @@ func parse(m nodes.Machine, args []string) (options, error) {
 	}
 	if o.homeCheck <= 0 {
 		return options{}, fmt.Errorf("live: --home-check must be above zero")
+	}
+	if err := o.cell.Check(); err != nil {
+		return options{}, fmt.Errorf("live: %w", err)
+	}
+	if o.cell.Joined() {
+		if len(o.table.Nodes) > 0 {
+			return options{}, fmt.Errorf("live: either --live or --seeds")
+		}
+		return o, nil
 	}
 	if len(o.table.Nodes) == 0 {
 		o.table.Nodes = []placement.Node{{Name: o.name}}

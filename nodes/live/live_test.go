@@ -370,7 +370,8 @@ func TestHTTP(t *testing.T) {
 		{"GET", "/live/", "", 400},
 		{"GET", "/live/a%2Fb", "", 400},
 		{"GET", "/live/k", "", 400}, // no WebSocket
-		{"GET", "/live/k/c", "", 405},
+		{"GET", "/live/k/c", "", 200},
+		{"PUT", "/live/k/c", "", 405},
 		{"POST", "/live/k/c", "", 200},
 		{"POST", "/live/k/c/d", "", 400},
 		{"POST", "/live/k/c", strings.Repeat("a", maxFrame), 200},

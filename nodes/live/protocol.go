@@ -13,11 +13,17 @@ import (
 // one JSON object.
 const Subprotocol = "live.espra.1"
 
-// The codes that a tunnel is closed with, besides those of RFC 6455.
+// The codes that a tunnel is closed with. Those below 4000 are of RFC 6455.
+// Streams of events name 4000, 4001 and 1012 in their last event; to polls 4001
+// is status 421 and 1012 is 503.
 const (
-	CloseResume     = 4000 // a slow reader: connect again with your positions
-	CloseMoved      = 4001 // the key or its host lives elsewhere now
-	CloseBadRequest = 4004 // a frame that is not of the protocol
+	ClosePolicy     = 1008 // subscribed twice, or too many channels in one tunnel
+	CloseTooBig     = 1009 // a frame of more than 64 KiB, in one piece or many
+	CloseRestart    = 1012 // the node stops: connect again with your positions
+	CloseFull       = 1013 // too many channels or tunnels on this node
+	CloseResume     = 4000 // a slow or silent reader: connect again with your positions
+	CloseMoved      = 4001 // the key or its host lives elsewhere now: connect again with your positions
+	CloseBadRequest = 4004 // a frame that is not of the protocol, or never complete
 )
 
 // What a subscriber learns about the messages that it may have missed.
@@ -96,6 +102,8 @@ type serverFrame struct {
 	Recovered string    `json:"recovered,omitempty"`
 	Code      string    `json:"code,omitempty"`
 	Text      string    `json:"text,omitempty"`
+
+	RetryAfter int64 `json:"retry-after-ms,omitempty"` // when to connect again, at the soonest
 }
 
 // encode gives the JSON of v on one line. The types of this package cannot

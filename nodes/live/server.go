@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -18,6 +19,9 @@ import (
 	"unicode/utf8"
 
 	"github.com/espra/protoplex/nodes"
+	"github.com/espra/protoplex/nodes/cell"
+	"github.com/espra/protoplex/nodes/meta"
+	"github.com/espra/protoplex/nodes/meta/ca"
 	"github.com/espra/protoplex/nodes/placement"
 )
 
@@ -25,41 +29,56 @@ import (
 // asked to.
 const stopTime = 5 * time.Second
 
+// answerTime is how long the answer to an ordinary request may take.
+const answerTime = 15 * time.Second
+
 type server struct {
 	ctx   context.Context
 	m     nodes.Machine
 	o     options
 	table *placement.Watched
+	link  *cell.Link // to the Seed, or nil
+	fence *meta.Fence
+	port  *ca.Identity // of the meta port
 	homes *homes
 	hub   *hub
 
 	drain   *nodes.Drain
-	running sync.WaitGroup // tunnels, and those who close them
+	spread  string         // name of the random numbers that spread who comes back
+	running sync.WaitGroup // guests, and those who close their tunnels
 
-	mu      sync.Mutex
-	opened  uint64 // tunnels ever; their ids
-	tunnels map[uint64]*tunnel
-	closed  bool // no more tunnels
+	mu     sync.Mutex
+	opened uint64 // guests ever; their ids
+	guests map[uint64]guest
+	closed bool // no more guests
+	left   bool // the Seed knows that this node goes
 }
 
-func newServer(ctx context.Context, m nodes.Machine, o options) *server {
+func newServer(ctx context.Context, m nodes.Machine, o options, l net.Listener) (*server, error) {
 	s := &server{
-		ctx:     ctx,
-		m:       m,
-		o:       o,
-		table:   placement.Watch(o.table, m.Elapsed, nil),
-		homes:   newHomes(o.region, o.homes),
-		tunnels: make(map[uint64]*tunnel),
+		ctx:    ctx,
+		m:      m,
+		o:      o,
+		table:  placement.Watch(o.table, m.Elapsed, nil),
+		homes:  newHomes(o.region, o.homes),
+		guests: make(map[uint64]guest),
+	}
+	if o.cell.Joined() {
+		if err := s.join(l); err != nil {
+			return nil, err
+		}
 	}
 	// Ids must differ from those of an earlier process of this machine also
 	// where random numbers are a function of their name: the start is in it.
-	draw := fmt.Sprintf("live/incarnation/%d", m.Now().UnixNano())
+	started := m.Now().UnixNano()
+	s.spread = fmt.Sprintf("live/retry/%d", started)
+	draw := fmt.Sprintf("live/incarnation/%d", started)
 	var drawn uint64 // guarded by the hub's lock
 	s.hub = newHub(o.limits, func() string {
 		drawn++
-		return fmt.Sprintf("%s-%d-%016x", o.region, o.epoch, m.Rand(draw, drawn))
+		return fmt.Sprintf("%s-%d-%016x", o.region, s.epoch(), m.Rand(draw, drawn))
 	})
-	return s
+	return s, nil
 }
 
 // serve runs until a Terminate or the end of the context, and leaves nothing
@@ -80,8 +99,8 @@ func (s *server) serve(l net.Listener) error {
 	web := &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       15 * time.Second,
-		WriteTimeout:      15 * time.Second,
+		ReadTimeout:       answerTime,
+		WriteTimeout:      answerTime,
 		IdleTimeout:       90 * time.Second, // longer than proxies keep a connection
 		MaxHeaderBytes:    32 << 10,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
@@ -91,8 +110,12 @@ func (s *server) serve(l net.Listener) error {
 		ErrorLog:     log.New(firstLine{s.m}, "", 0),
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
 	}
-	failed := make(chan error, 1)
+	failed := make(chan error, 2)
 	background.Go(func() { failed <- web.Serve(l) })
+	if s.link != nil {
+		background.Go(func() { _ = s.link.Run(ctx) }) // it ends with ctx, or when we leave
+		background.Go(func() { failed <- s.servePort(ctx) })
+	}
 	s.m.Log().Info("listening", "address", l.Addr().String())
 
 	err := s.drain.Ready()
@@ -103,22 +126,27 @@ func (s *server) serve(l net.Listener) error {
 		case err = <-failed:
 			err = cmp.Or(s.ctx.Err(), fmt.Errorf("live: serve: %w", err))
 		case <-s.drain.Stopping():
+			s.leaveCell()
 			s.finish()
+			s.handOver()
 		}
 	}
 	_ = web.Close() // its error is that of a listener that is closed already
 	s.leave()
-	for _, t := range s.sorted() {
-		t.cut()
+	for _, g := range s.sorted() {
+		g.who().cut()
 	}
 	s.running.Wait()
 	return err
 }
 
+// handOverTime is much longer than a table takes to reach every proxy.
+const handOverTime = 2 * time.Second
+
 // finish refuses what is new and lets everybody resume elsewhere.
 func (s *server) finish() {
 	s.leave()
-	n := s.shutTunnels(func(*tunnel) bool { return true }, 1012, "restart, resume")
+	n := s.askAll(func(*visit) bool { return true }, CloseRestart, "restart, resume")
 	s.m.Log().Info("finishing", "tunnels", n)
 	done := make(chan struct{})
 	go func() { s.running.Wait(); close(done) }()
@@ -127,6 +155,14 @@ func (s *server) finish() {
 	select {
 	case <-done:
 	case <-ctx.Done():
+	}
+}
+
+// handOver goes on refusing for a while: a proxy that has not heard of the new
+// table yet learns from the refusal that there is one, and asks its owner.
+func (s *server) handOver() {
+	if s.link != nil {
+		_ = nodes.Sleep(s.ctx, s.m, "live/hand-over", handOverTime) // the context's end is an end too
 	}
 }
 
@@ -140,40 +176,25 @@ func (s *server) watchTable(ctx context.Context) {
 		case <-changed:
 		}
 		t := s.table.Current()
-		gone := func(key string) bool {
-			owner, ok := t.Owner(key)
-			return ok && owner.Name != s.o.name
-		}
-		n := s.supersede(func(t *tunnel) bool { return gone(t.key) }, gone)
-		s.m.Log().Info("table changed", "epoch", t.Epoch, "nodes", len(t.Nodes), "tunnels", n)
+		gone := func(key string) bool { return s.placed(t, key) == http.StatusMisdirectedRequest }
+		n := s.supersede(func(v *visit) bool { return gone(v.key) }, gone)
+		s.m.Log().Info("table changed", "epoch", t.Epoch, "revision", t.Revision, "nodes", len(t.Nodes), "tunnels", n)
 	}
 }
 
-// supersede closes tunnels that others serve now, and forgets their channels.
-func (s *server) supersede(gone func(*tunnel) bool, goneKey func(string) bool) int {
-	n := s.shutTunnels(gone, CloseMoved, "moved, resume")
+// supersede asks guests to leave whom others serve now, and forgets their
+// channels.
+func (s *server) supersede(gone func(*visit) bool, goneKey func(string) bool) int {
+	n := s.askAll(gone, CloseMoved, "moved, resume")
 	s.hub.forget(goneKey)
 	return n
 }
 
-func (s *server) shutTunnels(which func(*tunnel) bool, code int, reason string) int {
-	n := 0
-	for _, t := range s.sorted() {
-		if which(t) && t.shut(code, reason) {
-			n++
-		}
-	}
-	return n
-}
-
-func (s *server) sorted() []*tunnel {
+func (s *server) sorted() []guest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := make([]*tunnel, 0, len(s.tunnels))
-	for _, t := range s.tunnels {
-		all = append(all, t)
-	}
-	slices.SortFunc(all, func(a, b *tunnel) int { return cmp.Compare(a.id, b.id) })
+	all := slices.Collect(maps.Values(s.guests))
+	slices.SortFunc(all, func(a, b guest) int { return cmp.Compare(a.who().id, b.who().id) })
 	return all
 }
 
@@ -195,7 +216,20 @@ func (s *server) leave() {
 	s.closed = true
 }
 
-// ServeHTTP answers health checks, opens tunnels and takes what is published.
+// ServeHTTP answers health checks, and for the keys that this node serves
+//
+//	GET  /live/KEY             opens a tunnel: a WebSocket of Subprotocol
+//	POST /live/KEY/CHANNEL     publishes the body, and answers its position
+//	GET  /live/KEY/CHANNEL     follows one channel
+//
+// To follow takes ?position=INCARNATION:OFFSET, or Last-Event-ID with the same.
+// With Accept: text/event-stream, or ?as=sse, the answer is a stream of events,
+// "subscribed", "message" and "close", whose data are the frames of tunnels and
+// whose ids are positions. Otherwise it is {"recovered","position","messages"}:
+// at once if there is anything to tell, else when something is said, or after
+// ?wait=DURATION, which more than 50s counts as. A browser's EventSource gives
+// up at any status but 200, so that its page has to open another after 421 and
+// 503.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/health" {
 		s.drain.ServeHTTP(w, r)
@@ -207,21 +241,46 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	name, channel, isPublish := strings.Cut(rest, "/")
-	if !ValidName(name) || isPublish && !ValidName(channel) {
+	name, channel, hasChannel := strings.Cut(rest, "/")
+	if !ValidName(name) || hasChannel && !ValidName(channel) {
 		http.Error(w, "invalid key or channel", http.StatusBadRequest)
 		return
 	}
-	host := hostName(r.Host)
-	key := host + "/" + name
+	// A page of another site gains nothing here: nothing that a browser adds by
+	// itself, such as a cookie, gives any right.
+	w.Header().Set("Access-Control-Allow-Origin", "*")
+	v := visit{host: hostName(r.Host)}
+	v.key = v.host + "/" + name
+	v.raw, _ = r.Context().Value(rawConn{}).(net.Conn)
 	switch {
-	case s.refuse(w, host, key):
-	case isPublish:
-		s.publish(w, r, key, channel)
+	case s.refuse(w, v.host, v.key):
+	case !hasChannel:
+		s.openTunnel(w, r, v)
+	case r.Method == http.MethodPost:
+		s.publish(w, r, v.key, channel)
+	case r.Method == http.MethodGet:
+		s.follow(w, r, v, channel)
 	default:
-		s.openTunnel(w, r, host, key)
+		w.Header().Set("Allow", "GET, POST")
+		http.Error(w, "publish with POST, follow with GET", http.StatusMethodNotAllowed)
 	}
 }
+
+func (s *server) follow(w http.ResponseWriter, r *http.Request, v visit, channel string) {
+	q, err := parseQuestion(r.URL.RawQuery, r.Header)
+	switch {
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusBadRequest)
+	case q.events:
+		s.openStream(w, r, v, channel, q.position)
+	default:
+		s.openPoll(w, r, v, channel, q)
+	}
+}
+
+// flush sends an answer while its request still counts as running: once none
+// does, connections are closed.
+func flush(w http.ResponseWriter) { _ = http.NewResponseController(w).Flush() }
 
 // refuse answers for a key that is not served, and gives false if it is.
 func (s *server) refuse(w http.ResponseWriter, host, key string) bool {
@@ -243,32 +302,31 @@ func unavailable(w http.ResponseWriter, text string) {
 
 // refusal gives the status to answer for a key that is not served, else 0.
 func (s *server) refusal(host, key string) int {
-	if s.drain.Draining() {
+	leaving := s.leaving()
+	if leaving && s.link == nil {
 		return http.StatusServiceUnavailable
 	}
 	if !s.homes.serves(host) {
 		return http.StatusMisdirectedRequest
 	}
-	switch owner, ok := s.table.Current().Owner(key); {
-	case !ok:
-		return http.StatusServiceUnavailable
-	case owner.Name != s.o.name:
-		return http.StatusMisdirectedRequest
+	status := s.placed(s.table.Current(), key)
+	if status == 0 && leaving {
+		return s.farewell()
 	}
-	return 0
+	return status
 }
 
 func (s *server) publish(w http.ResponseWriter, r *http.Request, key, channel string) {
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
-		http.Error(w, "publish with POST", http.StatusMethodNotAllowed)
-		return
-	}
 	if !s.enter() {
+		if status := s.farewell(); status != http.StatusServiceUnavailable {
+			http.Error(w, "another node serves this", status)
+			return
+		}
 		unavailable(w, "draining")
 		return
 	}
 	defer s.running.Done()
+	defer flush(w)
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxFrame))
 	if err != nil {
 		var tooBig *http.MaxBytesError

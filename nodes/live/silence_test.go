@@ -26,6 +26,15 @@ type pipes struct {
 	down  chan struct{}
 }
 
+func newPipes() *pipes {
+	return &pipes{
+		start: time.Now(),
+		log:   &logHook{records: make(chan slog.Record, 10_000)},
+		conns: make(chan net.Conn),
+		down:  make(chan struct{}),
+	}
+}
+
 func (p *pipes) Host() nodes.Host                            { return nodes.Host{Name: "live-1", Region: "us-east"} }
 func (p *pipes) Now() time.Time                              { return time.Now().Round(0) }
 func (p *pipes) Elapsed() time.Duration                      { return time.Since(p.start) }
@@ -67,12 +76,7 @@ func (p *pipes) dial(t *testing.T) (*websocket.Conn, net.Conn) {
 // that does not is gone a minute after its last word.
 func TestSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := &pipes{
-			start: time.Now(),
-			log:   &logHook{records: make(chan slog.Record, 1000)},
-			conns: make(chan net.Conn),
-			down:  make(chan struct{}),
-		}
+		p := newPipes()
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- Run(ctx, p, nil) }()

@@ -1,13 +1,14 @@
 package live
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"io"
 	"maps"
 	"net"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -20,22 +21,21 @@ import (
 const (
 	pingEvery = 25 * time.Second
 	deadAfter = 60 * time.Second // without any frame or pong
+	frameTime = 10 * time.Second // to send all of a frame, in however many pieces
 )
 
 // tunnel is one WebSocket. One goroutine reads it and acts, one writes what is
 // queued, one pings. Any of them, and the server, may decide that it ends; the
 // first to do so says why.
 type tunnel struct {
-	s         *server
-	id        uint64
-	name      string // the id as text, for timers
-	host, key string
-	conn      *websocket.Conn
-	raw       net.Conn // below conn, to cut it
-	queue     *queue
-	subs      map[string]*subscription // by channel; the reader's alone
+	visit
+	s     *server
+	conn  *websocket.Conn
+	queue *queue
+	subs  map[string]*subscription // by channel; the reader's alone
 
 	heard   atomic.Int64 // the machine's Elapsed at the last sign of life
+	began   atomic.Int64 // at the start of the frame that is being read, else 0
 	ending  atomic.Pointer[ending]
 	pinging context.Context // ends with the ending
 	hush    context.CancelFunc
@@ -43,17 +43,10 @@ type tunnel struct {
 	closed  chan struct{} // closed when a shut has run its course
 }
 
-// ending is why a tunnel ends. The code and the text are what the peer is told,
-// or what it told us.
-type ending struct {
-	code int
-	text string
-}
-
 // connectionLost is read-only.
 var connectionLost = ending{code: int(websocket.StatusAbnormalClosure), text: "connection lost"}
 
-func (s *server) openTunnel(w http.ResponseWriter, r *http.Request, host, key string) {
+func (s *server) openTunnel(w http.ResponseWriter, r *http.Request, v visit) {
 	if !offers(r.Header.Values("Sec-WebSocket-Protocol")) {
 		http.Error(w, "WebSocket subprotocol "+Subprotocol+" required", http.StatusBadRequest)
 		return
@@ -63,19 +56,15 @@ func (s *server) openTunnel(w http.ResponseWriter, r *http.Request, host, key st
 		return
 	}
 	t := &tunnel{
+		visit:   v,
 		s:       s,
-		host:    host,
-		key:     key,
 		subs:    make(map[string]*subscription),
 		written: make(chan struct{}),
 		closed:  make(chan struct{}),
 	}
-	t.raw, _ = r.Context().Value(rawConn{}).(net.Conn)
-	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
-		Subprotocols: []string{Subprotocol},
-		// A page of another site gains nothing here: nothing that a browser
-		// adds by itself, such as a cookie, gives any right.
-		InsecureSkipVerify: true,
+	conn, err := websocket.Accept(lean{w}, r, &websocket.AcceptOptions{
+		Subprotocols:       []string{Subprotocol},
+		InsecureSkipVerify: true, // of any origin, see ServeHTTP
 		OnPingReceived:     func(context.Context, []byte) bool { t.hear(); return true },
 		OnPongReceived:     func(context.Context, []byte) { t.hear() },
 	})
@@ -84,17 +73,41 @@ func (s *server) openTunnel(w http.ResponseWriter, r *http.Request, host, key st
 	}
 	conn.SetReadLimit(maxFrame)
 	t.conn = conn
-	if !s.admit(t) {
-		_ = conn.Close(websocket.StatusServiceRestart, "restart, resume")
+	if refused := s.admit(t, t.prepare); refused != nil {
+		_ = conn.Close(websocket.StatusCode(refused.code), refused.text)
 		return
 	}
-	defer s.running.Done()
-	// The home may have moved since the request was looked at; from here on
-	// whoever moves it sees this tunnel.
-	if s.refusal(host, key) != 0 {
-		t.shut(CloseMoved, "moved, resume")
+	// On a goroutine of its own, so that net/http lets go of the request.
+	go func() {
+		defer s.dismiss(t)
+		// The home may have moved since the request was looked at; from here on
+		// whoever moves it sees this tunnel.
+		if s.refusal(v.host, v.key) != 0 {
+			t.shut(CloseMoved, "moved, resume")
+		}
+		t.run()
+	}()
+}
+
+// lean hands a connection over with smaller buffers than those of net/http:
+// most tunnels are idle most of the time.
+type lean struct{ http.ResponseWriter }
+
+const (
+	readBuffer  = 512
+	writeBuffer = 2 << 10 // a usual message in one write
+)
+
+func (l lean) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, b, err := http.NewResponseController(l.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
 	}
-	t.run()
+	if b.Reader.Buffered() > 0 { // an eager client
+		return conn, b, nil
+	}
+	r, to := bufio.NewReaderSize(conn, readBuffer), bufio.NewWriterSize(conn, writeBuffer)
+	return conn, bufio.NewReadWriter(r, to), nil
 }
 
 func offers(values []string) bool {
@@ -106,35 +119,11 @@ func offers(values []string) bool {
 	return false
 }
 
-func (s *server) full() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.tunnels) >= s.o.tunnels
-}
-
-// admit gives a tunnel its id and its place, unless the server is leaving. The
-// tunnel counts as running until its caller says Done.
-func (s *server) admit(t *tunnel) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return false
-	}
-	s.opened++
-	t.id = s.opened
-	t.name = strconv.FormatUint(t.id, 10)
-	t.queue = newQueue(s.o.queue, func() { t.end(CloseResume, "too slow, resume") })
-	t.pinging, t.hush = context.WithCancel(s.ctx)
+// prepare readies what may end a tunnel as soon as it is admitted.
+func (t *tunnel) prepare() {
+	t.queue = newQueue(t.s.o.queue, func() { t.end(CloseResume, "too slow, resume") })
+	t.pinging, t.hush = context.WithCancel(t.s.ctx)
 	t.hear()
-	s.running.Add(1)
-	s.tunnels[t.id] = t
-	return true
-}
-
-func (s *server) dismiss(t *tunnel) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.tunnels, t.id)
 }
 
 func (t *tunnel) hear() { t.heard.Store(int64(t.s.m.Elapsed())) }
@@ -171,7 +160,6 @@ func (t *tunnel) run() {
 	}
 	<-t.written
 	<-pinged
-	t.s.dismiss(t)
 	end := t.ending.Load()
 	log.Debug("tunnel closed", "code", end.code, "reason", end.text)
 }
@@ -180,7 +168,7 @@ func (t *tunnel) run() {
 // first if the queue still has them. It never blocks, and gives false if that
 // was decided already.
 func (t *tunnel) end(code int, text string) bool {
-	if !t.ending.CompareAndSwap(nil, &ending{code, text}) {
+	if !t.ending.CompareAndSwap(nil, &ending{code: code, text: text}) {
 		return false
 	}
 	t.hush()
@@ -209,11 +197,10 @@ func (t *tunnel) shut(code int, text string) bool {
 	return ended
 }
 
-// cut ends the tunnel at once, whatever state it is in.
-func (t *tunnel) cut() {
-	if t.raw != nil {
-		_ = t.raw.Close()
-	}
+// ask says when to come back before it closes.
+func (t *tunnel) ask(e ending) bool {
+	t.queue.push(encode(serverFrame{Op: "error", Code: "resume", Text: e.text, RetryAfter: e.retry.Milliseconds()}))
+	return t.shut(e.code, e.text)
 }
 
 func (t *tunnel) write() {
@@ -232,6 +219,10 @@ func (t *tunnel) write() {
 }
 
 func (t *tunnel) ping(ctx context.Context) {
+	if began := t.began.Load(); began > 0 && t.s.m.Elapsed()-time.Duration(began) >= frameTime {
+		t.fail(CloseBadRequest, "bad-request", "frame is not complete")
+		return
+	}
 	if left := deadAfter - t.silence(); left > 0 {
 		// At least a second, lest this spins while the machine's clock stands.
 		pong, cancel := nodes.Timeout(ctx, t.s.m, "live/pong/"+t.name, max(left, time.Second))
@@ -250,7 +241,7 @@ func (t *tunnel) read() ending {
 		if !t.queue.waitRoom() {
 			return connectionLost // unless it is ending already
 		}
-		kind, data, err := t.conn.Read(context.Background())
+		kind, data, err := t.readFrame()
 		if err != nil {
 			return t.lost(err)
 		}
@@ -273,10 +264,23 @@ func (t *tunnel) read() ending {
 	}
 }
 
+// readFrame reads one frame. A peer that begins one and never ends it is found
+// by ping.
+func (t *tunnel) readFrame() (websocket.MessageType, []byte, error) {
+	kind, r, err := t.conn.Reader(context.Background())
+	if err != nil {
+		return kind, nil, err
+	}
+	t.began.Store(max(1, int64(t.s.m.Elapsed())))
+	data, err := io.ReadAll(r)
+	t.began.Store(0)
+	return kind, data, err
+}
+
 // lost says why a read failed.
 func (t *tunnel) lost(err error) ending {
 	if errors.Is(err, websocket.ErrMessageTooBig) {
-		t.shut(int(websocket.StatusMessageTooBig), "frame too big")
+		t.shut(CloseTooBig, "frame too big")
 		return ending{}
 	}
 	if code := websocket.CloseStatus(err); code != -1 {
@@ -314,16 +318,16 @@ func (t *tunnel) act(f clientFrame) bool {
 
 func (t *tunnel) subscribe(f clientFrame) bool {
 	if t.subs[f.Channel] != nil {
-		t.fail(int(websocket.StatusPolicyViolation), "subscribed-already", "subscribed already")
+		t.fail(ClosePolicy, "subscribed-already", "subscribed already")
 		return false
 	}
 	if len(t.subs) >= maxTunnelChannels {
-		t.fail(int(websocket.StatusPolicyViolation), "too-many-channels", "too many channels in one tunnel")
+		t.fail(ClosePolicy, "too-many-channels", "too many channels in one tunnel")
 		return false
 	}
 	sub, err := t.s.hub.subscribe(t.key, f.Channel, f.Position, t.queue)
 	if err != nil {
-		t.fail(int(websocket.StatusTryAgainLater), "no-room", "too many channels")
+		t.fail(CloseFull, "no-room", "too many channels")
 		return false
 	}
 	t.subs[f.Channel] = sub

@@ -22,20 +22,26 @@ import (
 
 // Node is one place that keys can live.
 type Node struct {
-	Name string // unique in its table
-	Zone string // empty where zones make no sense
-	Addr string // host:port
+	Name string `json:"name"`           // unique in its table
+	Zone string `json:"zone,omitempty"` // empty where zones make no sense
+	Addr string `json:"addr"`           // host:port
+	// Incarnation tells the processes apart that have run under the name; those
+	// that came later have greater ones. Zero means whichever runs.
+	Incarnation uint64 `json:"incarnation,omitempty"`
 }
 
 // Table is the set of nodes that share the keys of a cell. A table is never
-// changed once it is in use; a new one with a higher epoch replaces it.
+// changed once it is in use; a new one at a later position replaces it.
 type Table struct {
-	Epoch uint64
-	Nodes []Node
+	Epoch    uint64 `json:"epoch"`    // of the leader who made it
+	Revision uint64 `json:"revision"` // counted from 1 in each epoch
+	Nodes    []Node `json:"nodes"`
 }
 
 // Owner gives the node that owns key, and false if the table is empty. The
-// order of nodes in the table makes no difference.
+// order of nodes in the table makes no difference, and neither do their zones:
+// each zone has the share of its nodes, and the keys of a zone that is lost are
+// shared by all that remain.
 func (t Table) Owner(key string) (Node, bool) {
 	var (
 		best      Node
@@ -93,10 +99,10 @@ func parseNode(entry string) (Node, error) {
 		return Node{}, fmt.Errorf("want name=host:port[@zone]")
 	}
 	addr, zone, hasZone := strings.Cut(rest, "@")
-	if !isName(name) {
+	if !ValidName(name) {
 		return Node{}, fmt.Errorf("%q is not a name (letters, digits, '.', '_', '-')", name)
 	}
-	if hasZone && !isName(zone) {
+	if hasZone && !ValidName(zone) {
 		return Node{}, fmt.Errorf("%q is not a zone (letters, digits, '.', '_', '-')", zone)
 	}
 	host, port, err := net.SplitHostPort(addr)
@@ -109,7 +115,9 @@ func parseNode(entry string) (Node, error) {
 	return Node{Name: name, Zone: zone, Addr: addr}, nil
 }
 
-func isName(s string) bool {
+// ValidName reports whether s can name a node or a zone: letters, digits, dots,
+// underscores and hyphens.
+func ValidName(s string) bool {
 	for _, c := range []byte(s) {
 		switch {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':

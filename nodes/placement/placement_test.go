@@ -146,7 +146,7 @@ func TestWatched(t *testing.T) {
 	require.Len(t, got.Nodes, 3)
 	<-changed
 
-	require.ErrorContains(t, w.Set(Table{Epoch: 6}), "older than 7")
+	require.ErrorContains(t, w.Set(Table{Epoch: 6, Revision: 9}), "at 6.9 is older than the one at 7.0")
 	require.Equal(t, uint64(7), w.Current().Epoch)
 
 	clock, fail = 2*time.Minute, errors.New("seed is gone")
@@ -170,3 +170,48 @@ func BenchmarkOwner(b *testing.B) {
 	}
 }
 
+func TestChange(t *testing.T) {
+	table := Table{Epoch: 3, Revision: 7, Nodes: nodesOf(3).Nodes}
+	_, differs := table.Diff(slices.Clone(table.Nodes), "")
+	require.False(t, differs)
+
+	restarted := table.Nodes[2]
+	restarted.Incarnation = 9
+	want := []Node{restarted, {Name: "live-4", Addr: "10.0.0.4:8080"}, table.Nodes[0]} // in no order
+	change, differs := table.Diff(want, "live-2 left")
+	require.True(t, differs)
+	require.Equal(t, []string{"live-2"}, change.Removed)
+	require.Len(t, change.Set, 2)
+	next, err := table.Apply(change)
+	require.NoError(t, err)
+	require.Empty(t, cmp.Diff(Table{Epoch: 3, Revision: 8, Nodes: []Node{table.Nodes[0], restarted, {Name: "live-4", Addr: "10.0.0.4:8080"}}}, next))
+	require.Equal(t, nodesOf(3).Nodes, table.Nodes, "the table itself stays")
+
+	for _, wrong := range []Table{next, {Epoch: 3, Revision: 6}, {Epoch: 2, Revision: 7}, {Epoch: 4, Revision: 7}} {
+		_, err := wrong.Apply(change)
+		require.ErrorContains(t, err, "the change to 3.8 is not the next of the table at "+wrong.Position().String())
+	}
+}
+
+func TestWatchedChanges(t *testing.T) {
+	var clock time.Duration
+	w := Watch(Table{Epoch: 3, Revision: 7, Nodes: nodesOf(3).Nodes}, func() time.Duration { return clock }, nil)
+	changed := w.Changed()
+	clock = time.Minute
+	require.Error(t, w.Apply(Change{Epoch: 3, Revision: 9}))
+	require.Error(t, w.Confirm(Position{3, 8}))
+	require.Error(t, w.Confirm(Position{3, 6}))
+	require.Equal(t, time.Minute, w.Age())
+	require.NoError(t, w.Confirm(Position{3, 7}))
+	require.Zero(t, w.Age())
+	require.NoError(t, w.Apply(Change{Epoch: 3, Revision: 8, Removed: []string{"live-2"}}))
+	<-changed
+	require.Len(t, w.Current().Nodes, 2)
+
+	require.Error(t, w.Set(Table{Epoch: 3, Revision: 7}), "an older one")
+	require.NoError(t, w.SetAged(Table{Epoch: 3, Revision: 8}, time.Minute), "what is known already makes nothing older")
+	require.Zero(t, w.Age())
+	clock += time.Minute
+	require.NoError(t, w.SetAged(Table{Epoch: 4, Revision: 1}, 10*time.Second))
+	require.Equal(t, 10*time.Second, w.Age())
+}

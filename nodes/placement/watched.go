@@ -53,17 +53,53 @@ func (w *Watched) Changed() <-chan struct{} {
 	return w.changed
 }
 
-// Set takes a table that was heard, and keeps it if its epoch is above that of
-// the current one. Equal epochs confirm the current table; an older one is
-// refused, for its sender has been superseded.
-func (w *Watched) Set(t Table) error {
+// Set takes a table that was heard, and keeps it if its position is later than
+// that of the current one. An equal position confirms the current table; an older
+// one is refused, for its sender has been superseded.
+func (w *Watched) Set(t Table) error { return w.SetAged(t, 0) }
+
+// SetAged is Set for a table that was heard at second hand, some time after it
+// was last known to be the newest.
+func (w *Watched) SetAged(t Table, age time.Duration) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if t.Epoch < w.table.Epoch {
-		return fmt.Errorf("placement: table of epoch %d is older than %d", t.Epoch, w.table.Epoch)
+	return w.set(t, age)
+}
+
+// Apply takes the next change of the current table.
+func (w *Watched) Apply(c Change) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	t, err := w.table.Apply(c)
+	if err != nil {
+		return err
+	}
+	return w.set(t, 0)
+}
+
+// Confirm notes that the current table is the newest one still, as whoever makes
+// the tables says. It is refused if that is another table.
+func (w *Watched) Confirm(p Position) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if p != w.table.Position() {
+		return fmt.Errorf("placement: the table at %s is not the one at %s", w.table.Position(), p)
 	}
 	w.heard = w.elapsed()
-	if t.Epoch > w.table.Epoch {
+	return nil
+}
+
+// set is called with the lock held.
+func (w *Watched) set(t Table, age time.Duration) error {
+	order := t.Position().Compare(w.table.Position())
+	if order < 0 {
+		return fmt.Errorf("placement: the table at %s is older than the one at %s", t.Position(), w.table.Position())
+	}
+	heard := w.elapsed() - age
+	if order > 0 || heard > w.heard {
+		w.heard = heard
+	}
+	if order > 0 {
 		w.table = t
 		close(w.changed)
 		w.changed = make(chan struct{})

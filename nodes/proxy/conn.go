@@ -305,9 +305,9 @@ func failure(err error, byClient bool) *local {
 // connect gives a connection to a node; a new one for a tunnel, which keeps it.
 func (x *exchange) connect(n placement.Node) (*upstream, error) {
 	if x.r.upgrade() {
-		return x.c.s.pool.dial(x.c.s.ctx, n.Addr)
+		return x.c.s.pool.dial(x.c.s.ctx, n)
 	}
-	return x.c.s.pool.get(x.c.s.ctx, n.Addr)
+	return x.c.s.pool.get(x.c.s.ctx, n)
 }
 
 // send writes the head and the start of the body with one write. On an error

@@ -13,7 +13,7 @@
 // 421 and the table then names another.
 //
 // Start reading at conn.go, which follows one connection; head.go decides what
-// is let in, route.go where it goes.
+// is let in, route.go where it goes, cell.go from whom it knows.
 package proxy
 
 import (
@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/espra/protoplex/nodes"
+	"github.com/espra/protoplex/nodes/cell"
 	"github.com/espra/protoplex/nodes/placement"
 )
 
@@ -43,7 +44,13 @@ var _ nodes.Role = Run
 //	                        read again on Reload
 //	--host HOST             a live host that is served; repeated
 //	--www HOST              the host that is answered with a page
-//	--live TABLE            the Live nodes, name=host:port[@zone],...
+//	--live TABLE            the Live nodes, name=host:port[@zone],..., where no
+//	                        Seed tells
+//	--seeds SEEDS           the Seeds of the cell, NAME=HOST:PORT,...; they tell
+//	                        the table
+//	--cell-cert FILE        this node's certificate of the cell and its key, PEM
+//	--cell-roots FILE       the cell's authority, PEM
+//	--meta ADDRESS          where to serve the meta port, with --seeds (:9090)
 //	--allow-plain           serve plain HTTP instead of sending it to HTTPS
 //	--head-timeout D        to receive a head, or a TLS handshake (5s)
 //	--idle-timeout D        without progress, in or between requests (60s)
@@ -59,17 +66,21 @@ func Run(ctx context.Context, m nodes.Machine, args []string) error {
 	if err != nil {
 		return err
 	}
-	if o.children > 0 {
-		return nodes.Parent(ctx, m, nodes.ParentOptions{
-			Role:     Name,
-			Args:     append(slices.Clone(args), "--children", "0"),
-			Children: o.children,
-			Listen:   o.addresses(),
-			Window:   o.window,
-			Finish:   o.drain + 5*time.Second, // they cut what is left by themselves
-		})
+	if o.children == 0 {
+		return run(ctx, m, o)
 	}
-	return run(ctx, m, o)
+	parent := nodes.ParentOptions{
+		Role:     Name,
+		Args:     append(slices.Clone(args), "--children", "0"),
+		Children: o.children,
+		Listen:   o.addresses(),
+		Window:   o.window,
+		Finish:   o.drain + 5*time.Second, // they cut what is left by themselves
+	}
+	if o.cell.Joined() {
+		return runParent(ctx, m, o, parent)
+	}
+	return nodes.Parent(ctx, m, parent)
 }
 
 type options struct {
@@ -78,6 +89,7 @@ type options struct {
 	hosts       []string
 	www         string
 	table       placement.Table
+	cell        cell.Flags
 	allowPlain  bool
 	head        time.Duration
 	idle        time.Duration
@@ -121,6 +133,7 @@ func parse(args []string) (options, error) {
 		o.table, err = placement.Parse(s)
 		return err
 	})
+	o.cell.Define(f)
 	f.BoolVar(&o.allowPlain, "allow-plain", false, "")
 	f.DurationVar(&o.head, "head-timeout", 5*time.Second, "")
 	f.DurationVar(&o.idle, "idle-timeout", time.Minute, "")
@@ -137,9 +150,14 @@ func parse(args []string) (options, error) {
 			return options{}, fmt.Errorf("proxy: times must be above zero")
 		}
 	}
+	if err := o.cell.Check(); err != nil {
+		return options{}, fmt.Errorf("proxy: %w", err)
+	}
 	switch {
 	case f.NArg() > 0:
 		return options{}, fmt.Errorf("proxy: unexpected argument %q", f.Arg(0))
+	case o.cell.Joined() && len(o.table.Nodes) > 0:
+		return options{}, fmt.Errorf("proxy: either --live or --seeds")
 	case len(o.addresses()) == 0:
 		return options{}, fmt.Errorf("proxy: both --http and --https are off")
 	case o.https != "" && o.cert == "":

@@ -61,6 +61,9 @@ func (s *server) health() *local {
 	if s.drain.Draining() {
 		return text(503, "draining", noStore)
 	}
+	if s.o.cell.Joined() && s.table.Current().Epoch == 0 {
+		return text(503, "no table yet", noStore) // others may have one
+	}
 	return text(200, "ok", noStore)
 }
 

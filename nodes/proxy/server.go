@@ -66,6 +66,11 @@ func run(ctx context.Context, m nodes.Machine, o options) error {
 		return err
 	}
 	s.drain = nodes.NewDrain(ctx, m, nodes.DrainOptions{Window: o.window, Reload: s.reload})
+	leave, err := s.join()
+	if err != nil {
+		return err
+	}
+	defer leave()
 	return s.serve(plain, secure)
 }
 
@@ -176,8 +181,20 @@ func (s *server) finish() {
 	case <-done:
 	case <-ctx.Done():
 	}
-	s.m.Log().Info("finished", "cut", s.open.cutAll(reasonDrain))
+	cut := s.open.cutAll(reasonDrain)
+	// Tunnels that were cut say goodbye by themselves. To cut their connections
+	// too would race with that.
+	ctx, cancel = nodes.Timeout(s.ctx, s.m, "proxy/goodbye", goodbye)
+	defer cancel()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+	s.m.Log().Info("finished", "cut", cut)
 }
+
+// goodbye is how long the tunnels that a drain has cut may take to end.
+const goodbye = time.Second
 
 // stop ends the connections that wait for another request, now and from here
 // on, and gives the number of all that were open.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/espra/protoplex/nodes"
+	"github.com/espra/protoplex/nodes/placement"
 )
 
 const (
@@ -28,9 +29,9 @@ var past = time.Unix(1, 0)
 // upstream is one connection to a node.
 type upstream struct {
 	net.Conn
-	br      *bufio.Reader
-	address string
-	name    string
+	br   *bufio.Reader
+	node placement.Node
+	name string
 
 	taken   bool          // out of the pool again; guarded by the pool's lock
 	watched chan struct{} // closed when the watch of an idle one has ended
@@ -45,20 +46,21 @@ type pool struct {
 
 	mu     sync.Mutex
 	dialed uint64
-	idle   map[string][]*upstream // by address, the last used one last
+	idle   map[placement.Node][]*upstream // by node and incarnation, the last used one last
 	closed bool
 }
 
 func newPool(ctx context.Context, m nodes.Machine) *pool {
-	return &pool{ctx: ctx, m: m, idle: make(map[string][]*upstream)}
+	return &pool{ctx: ctx, m: m, idle: make(map[placement.Node][]*upstream)}
 }
 
-// get gives an idle connection, or a new one.
-func (p *pool) get(ctx context.Context, address string) (*upstream, error) {
+// get gives an idle connection, or a new one. Those to an earlier incarnation of
+// the node are as dead as that.
+func (p *pool) get(ctx context.Context, node placement.Node) (*upstream, error) {
 	for {
-		u := p.take(address)
+		u := p.take(node)
 		if u == nil {
-			return p.dial(ctx, address)
+			return p.dial(ctx, node)
 		}
 		_ = u.SetReadDeadline(past)
 		<-u.watched
@@ -70,44 +72,44 @@ func (p *pool) get(ctx context.Context, address string) (*upstream, error) {
 	}
 }
 
-func (p *pool) take(address string) *upstream {
+func (p *pool) take(node placement.Node) *upstream {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	list := p.idle[address]
+	list := p.idle[node]
 	if len(list) == 0 {
 		return nil
 	}
 	u := list[len(list)-1]
 	u.taken = true
-	p.idle[address] = list[:len(list)-1]
+	p.idle[node] = list[:len(list)-1]
 	return u
 }
 
 // dial always makes a new connection.
-func (p *pool) dial(ctx context.Context, address string) (*upstream, error) {
+func (p *pool) dial(ctx context.Context, node placement.Node) (*upstream, error) {
 	p.mu.Lock()
 	p.dialed++
 	name := strconv.FormatUint(p.dialed, 10)
 	p.mu.Unlock()
 	ctx, cancel := nodes.Timeout(ctx, p.m, "proxy/connect/"+name, connectTimeout)
 	defer cancel()
-	conn, err := p.m.DialContext(ctx, "tcp", address)
+	conn, err := p.m.DialContext(ctx, "tcp", node.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("proxy: connect to node: %w", err)
 	}
-	return &upstream{Conn: conn, br: bufio.NewReaderSize(conn, maxLine), address: address, name: name}, nil
+	return &upstream{Conn: conn, br: bufio.NewReaderSize(conn, maxLine), node: node, name: name}, nil
 }
 
 // put takes a connection back on which nothing is outstanding.
 func (p *pool) put(u *upstream) {
 	p.mu.Lock()
-	if p.closed || u.br.Buffered() > 0 || len(p.idle[u.address]) >= maxIdle {
+	if p.closed || u.br.Buffered() > 0 || len(p.idle[u.node]) >= maxIdle {
 		p.mu.Unlock()
 		u.Close()
 		return
 	}
 	u.taken, u.watched = false, make(chan struct{})
-	p.idle[u.address] = append(p.idle[u.address], u)
+	p.idle[u.node] = append(p.idle[u.node], u)
 	p.mu.Unlock()
 	go p.watch(u)
 }
@@ -125,11 +127,11 @@ func (p *pool) watch(u *upstream) {
 	p.mu.Lock()
 	mine := !u.taken
 	if mine {
-		list := p.idle[u.address]
+		list := p.idle[u.node]
 		if list = slices.DeleteFunc(list, func(o *upstream) bool { return o == u }); len(list) == 0 {
-			delete(p.idle, u.address)
+			delete(p.idle, u.node)
 		} else {
-			p.idle[u.address] = list
+			p.idle[u.node] = list
 		}
 	}
 	p.mu.Unlock()

@@ -23,6 +23,8 @@ type History struct {
 	Notices []Notice
 	Texts   []Text
 	Served  []Served
+	Leaders []Led
+	Tables  []Heard
 }
 
 // Outcome is how an operation ended for the client that asked.
@@ -181,5 +183,11 @@ func (h *History) Sort() {
 	slices.SortStableFunc(h.Served, func(a, b Served) int {
 		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Provider, b.Provider),
 			cmp.Compare(a.Authority, b.Authority), cmp.Compare(a.Name, b.Name))
+	})
+	slices.SortStableFunc(h.Leaders, func(a, b Led) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Region, b.Region), cmp.Compare(a.Name, b.Name))
+	})
+	slices.SortStableFunc(h.Tables, func(a, b Heard) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Process, b.Process))
 	})
 }

@@ -39,7 +39,9 @@
 //
 //	regions*    a mapping of us-east and eu-west, or one of them, in order: the
 //	            first is the home of www. Each gives how many there are of
-//	            zones (2), proxy (2) and live (2)
+//	            zones (2), proxy (2) and live (2), and of seed (0) and
+//	            understudy (0): without a seed, keys are placed by a table that
+//	            never changes
 //	vps         list of names of off-site machines (fremont, london, singapore);
 //	            an empty list means that nobody monitors and the apex is silent
 //	dns         providers: list of linode and digitalocean (both); ttl (60s)
@@ -54,6 +56,8 @@
 //
 //	zones                us-east-a, us-east-b
 //	us-east-proxy-1 ...  one zone after the other, a first; live alike
+//	us-east-seed-1 ...   likewise; understudies from the zone after the last seed
+//	us-east-s3-1         the cell's lease store, if there is a seed; in no zone
 //	us-east-lb-a, -b     the load balancer's nodes, one in each zone
 //
 // and outside the regions there are

@@ -277,6 +277,17 @@ func (j *judge) needOtherRegion() {
 	j.need(len(j.s.Topology.Regions) > 1, "there is no other region")
 }
 
+func (j *judge) needSeeds() {
+	j.need(slices.ContainsFunc(j.s.Topology.Regions, func(r Region) bool { return r.Seed > 0 }), "no region has a seed")
+}
+
+// needOneRegion wants the fault to strike within one region that has a seed.
+func (j *judge) needOneRegion() {
+	region, ok := j.s.Struck(j.event)
+	r, _ := j.s.Topology.Region(region)
+	j.need(ok && r.Seed > 0, "%s does not strike within one region that has a seed", j.event.ID)
+}
+
 // needHealing wants the fault to end if the parameter is given.
 func (j *judge) needHealing(param string) {
 	v, ok := j.x.Params.Get(param)

@@ -56,6 +56,13 @@ var Faults = []Fault{
 		On:      []Kind{ByMachine, ByRole, ByVPS}, For: Never,
 	},
 	{
+		Name:    "restarted",
+		About:   "nodes are asked to leave, one machine after another, and start again at once",
+		Promise: "each drains first: no request is lost, and tunnels are resumed",
+		On:      []Kind{ByMachine, ByRole, ByZone, ByRegion}, For: Never,
+		Params: []Param{{Name: "every", Type: TypeDuration, Required: true, About: "from one machine to the next"}},
+	},
+	{
 		Name:    "paused",
 		About:   "a machine stands still: nothing arrives, nothing leaves, its clocks jump when it wakes up",
 		Promise: "who wakes up as a superseded owner learns it and sends its clients away",

@@ -9,6 +9,9 @@ import (
 const (
 	RoleProxy      = "proxy"
 	RoleLive       = "live"
+	RoleSeed       = "seed"
+	RoleUnderstudy = "understudy" // a seed that waits for the lease
+	RoleStore      = "s3"         // a cell's lease store, in no zone
 	RoleBalancer   = "lb"         // one node of a region's load balancer
 	RoleVPS        = "vps"        // off-site: monitor and apex redirect
 	RoleAPI        = "api"        // the API of a DNS provider or SMS gateway
@@ -23,7 +26,7 @@ const (
 
 // Roles is the table of all roles; it is never changed.
 var Roles = []string{
-	RoleProxy, RoleLive, RoleBalancer, RoleVPS, RoleAPI, RoleNameServer,
+	RoleProxy, RoleLive, RoleSeed, RoleUnderstudy, RoleStore, RoleBalancer, RoleVPS, RoleAPI, RoleNameServer,
 	RoleRoot, RoleCom, RoleCloudDNS, RoleControl, RoleBrowser, RolePublisher,
 }
 
@@ -83,18 +86,23 @@ func numbered(role string, n int) []Machine {
 func (r Region) machines() []Machine {
 	var all []Machine
 	zones := r.ZoneNames()
-	add := func(role string, n int) {
+	add := func(role string, n, firstZone int) {
 		for i := range n {
 			all = append(all, Machine{
 				Name:   fmt.Sprintf("%s-%s-%d", r.Name, role, i+1),
 				Role:   role,
 				Region: r.Name,
-				Zone:   zones[i%len(zones)],
+				Zone:   zones[(firstZone+i)%len(zones)],
 			})
 		}
 	}
-	add(RoleProxy, r.Proxy)
-	add(RoleLive, r.Live)
+	add(RoleProxy, r.Proxy, 0)
+	add(RoleLive, r.Live, 0)
+	add(RoleSeed, r.Seed, 0)
+	add(RoleUnderstudy, r.Understudy, r.Seed) // in another zone than the seed
+	if r.Seed > 0 {
+		all = append(all, Machine{Name: r.Name + "-s3-1", Role: RoleStore, Region: r.Name})
+	}
 	for i, zone := range zones {
 		all = append(all, Machine{
 			Name: fmt.Sprintf("%s-lb-%s", r.Name, letter(i)), Role: RoleBalancer, Region: r.Name, Zone: zone,

@@ -38,6 +38,26 @@ var Oracles = []Oracle{
 		Scopes: []Scope{Always},
 	},
 	{
+		Name:   "one-leader",
+		About:  "the epochs of a cell's leaders grow, and nobody goes back to an older table",
+		Scopes: []Scope{Always},
+		check:  func(j *judge) { j.needSeeds() },
+	},
+	{
+		Name:   "taken-over",
+		About:  "a region's cell has a new leader",
+		Scopes: []Scope{After, AfterHeals},
+		Params: []Param{{Name: "within", Type: TypeDuration, Required: true, About: "of the fault's start, or of its end"}},
+		check:  func(j *judge) { j.needSeeds(); j.needOneRegion() },
+	},
+	{
+		Name:   "tables-agree",
+		About:  "all nodes of a cell hold the same table",
+		Scopes: []Scope{AfterHeals},
+		Params: []Param{{Name: "within", Type: TypeDuration, Required: true, About: "of the fault's end"}},
+		check:  func(j *judge) { j.needSeeds() },
+	},
+	{
 		Name:   "detected",
 		About:  "the monitors open an incident for the lost region",
 		Scopes: []Scope{After},

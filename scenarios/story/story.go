@@ -43,6 +43,24 @@ func (s *Story) Event(id string) (Event, bool) {
 	return Event{}, false
 }
 
+// Struck gives the one region in which a fault strikes; false if there is none,
+// or if there are several.
+func (s *Story) Struck(e Event) (region string, ok bool) {
+	if e.On == nil {
+		return "", false
+	}
+	for _, m := range s.Machines() {
+		if !e.On.matches(&m) {
+			continue
+		}
+		if m.Region == "" || region != "" && m.Region != region {
+			return "", false
+		}
+		region = m.Region
+	}
+	return region, region != ""
+}
+
 const (
 	maxTitle = 100
 	maxText  = 5000

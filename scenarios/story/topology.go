@@ -24,6 +24,10 @@ type Region struct {
 	Zones int // availability zones, at least 1
 	Proxy int
 	Live  int
+	// Seeds make a cell of the region, with a lease store of its own. Without
+	// them keys are placed by a table that never changes.
+	Seed       int
+	Understudy int
 }
 
 // DNS says who serves the zone espra.com.
@@ -92,6 +96,7 @@ const (
 	maxMachines = 2000
 	maxZones    = 26 // one letter each
 	maxNames    = 100
+	maxSeeds    = 9
 )
 
 // Home gives the region that host prefers as its home: of www the first region,
@@ -199,7 +204,7 @@ func (r *reader) regions(v value) []Region {
 }
 
 func (r *reader) region(e entry) Region {
-	f := r.fields(e.value, "zones", "proxy", "live")
+	f := r.fields(e.value, "zones", "proxy", "live", "seed", "understudy")
 	region := defaultRegion
 	region.Name, region.Pos = e.key, e.keyPos
 	for _, c := range []struct {
@@ -210,10 +215,15 @@ func (r *reader) region(e entry) Region {
 		{"zones", 1, maxZones, &region.Zones},
 		{"proxy", 1, maxMachines, &region.Proxy},
 		{"live", 0, maxMachines, &region.Live},
+		{"seed", 0, maxSeeds, &region.Seed},
+		{"understudy", 0, maxSeeds, &region.Understudy},
 	} {
 		if v := f[c.key]; v.given() {
 			*c.to = r.count(v, c.low, c.high)
 		}
+	}
+	if v := f["understudy"]; v.given() && region.Understudy > 0 && region.Seed == 0 {
+		r.failf(v.pos, "understudy: there is no seed to stand in for")
 	}
 	return region
 }

@@ -35,6 +35,7 @@ type tunnel struct {
 	event     oracle.Stream // what all its records have in common
 	channels  []string
 	positions map[string]position // reached, by channel
+	asked     time.Duration       // not to come back before this, says the server
 	recorder  Recorder
 }
 
@@ -78,8 +79,9 @@ func (t *tunnel) run(ctx context.Context) {
 		wait := t.draw("wait", n, t.pace.Retry) // at first, so that not all come at once
 		if n > 0 {
 			most := delay(t.pace, failures)
-			wait = most/2 + t.draw("wait", n, most/2)
+			wait = max(most/2+t.draw("wait", n, most/2), t.asked)
 		}
+		t.asked = 0
 		if t.sleep(ctx, "wait", wait) != nil {
 			return
 		}
@@ -289,6 +291,10 @@ func (t *tunnel) take(f frame, waiting map[string]bool) error {
 		at.Offset = f.Offset
 		t.positions[f.Channel] = at
 		t.tell(oracle.Message, oracle.Stream{Channel: f.Channel, Position: at.observed(), Data: f.Data})
+	case "error":
+		if f.Code == "resume" {
+			t.asked = min(time.Duration(min(f.RetryAfter, uint64(time.Hour/time.Millisecond)))*time.Millisecond, t.pace.Longest)
+		}
 	}
 	return nil
 }

@@ -96,6 +96,36 @@ func TestTunnelResumesWhereItWas(t *testing.T) {
 	}
 }
 
+// TestTunnelComesBackWhenAsked: the wait that a server asks for is kept, up to
+// the longest that the client waits anyway, and only once.
+func TestTunnelComesBackWhenAsked(t *testing.T) {
+	w := newWorld(t)
+	w.pace.Longest = 300 * time.Millisecond
+	opened := make(chan time.Duration, 100)
+	leave := func(frames ...object) func(liveConn) {
+		return func(c liveConn) {
+			opened <- w.m.Elapsed()
+			for _, f := range frames {
+				c.send(f)
+			}
+			c.hear()
+			c.send(subscribed("a", "fresh", position(us1, 0)))
+			c.Close(1012, "restart, resume")
+		}
+	}
+	stop := w.subscriber(w.live(nil,
+		leave(object{"op": "error", "code": "resume", "text": "restart, resume", "retry-after-ms": 200}),
+		leave(object{"op": "error", "code": "resume", "retry-after-ms": uint64(1) << 63}),
+		leave(object{"op": "error", "code": "other", "retry-after-ms": 250}),
+		func(c liveConn) { opened <- w.m.Elapsed(); stay(c) },
+	), "a")
+	first, second, third, fourth := <-opened, <-opened, <-opened, <-opened
+	require.GreaterOrEqual(t, second-first, 200*time.Millisecond)
+	require.GreaterOrEqual(t, third-second, 300*time.Millisecond)
+	require.Positive(t, fourth-third)
+	stop()
+}
+
 func TestTunnelRefused(t *testing.T) {
 	for class, h := range map[string]http.Handler{
 		"status 503": status(503),

@@ -37,6 +37,9 @@ type frame struct {
 	Recovered string    `json:"recovered"`
 	Offset    uint64    `json:"offset"`
 	Data      string    `json:"data"`
+	Code      string    `json:"code"`
+
+	RetryAfter uint64 `json:"retry-after-ms"` // with code resume
 }
 
 // parseFrame reads a frame that a server sent. Ops that it does not know are

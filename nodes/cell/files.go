@@ -1,0 +1,87 @@
+package cell
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+
+	"github.com/espra/protoplex/nodes"
+	"github.com/espra/protoplex/nodes/meta"
+	"github.com/espra/protoplex/nodes/meta/ca"
+)
+
+// Flags are those of every role that belongs to a cell:
+//
+//	--seeds SEEDS      the Seeds of the cell, NAME=HOST:PORT of their meta ports,...
+//	--cell-cert FILE   this node's certificate of the cell and its key, PEM
+//	--cell-roots FILE  the cell's authority, PEM
+//	--meta ADDRESS     where to serve the meta port (:9090)
+type Flags struct {
+	Seeds []Seed
+	Cert  string
+	Roots string
+	Meta  string
+}
+
+// Define adds the flags to a set.
+func (o *Flags) Define(f *flag.FlagSet) {
+	f.Func("seeds", "", func(s string) (err error) {
+		o.Seeds, err = ParseSeeds(s)
+		return err
+	})
+	f.StringVar(&o.Cert, "cell-cert", "", "")
+	f.StringVar(&o.Roots, "cell-roots", "", "")
+	f.StringVar(&o.Meta, "meta", meta.Listen, "")
+}
+
+// Joined reports whether the process belongs to a cell.
+func (o *Flags) Joined() bool { return len(o.Seeds) > 0 }
+
+// Check says what is missing.
+func (o *Flags) Check() error {
+	if o.Joined() && (o.Cert == "" || o.Roots == "") {
+		return errors.New("--seeds needs --cell-cert and --cell-roots")
+	}
+	return nil
+}
+
+// Identity reads the certificates.
+func (o *Flags) Identity(m nodes.Machine) (*ca.Identity, error) {
+	return ReadIdentity(m, o.Cert, o.Roots)
+}
+
+// ReadIdentity reads a node's certificate and its cell's roots from the disk.
+func ReadIdentity(m nodes.Machine, cert, roots string) (*ca.Identity, error) {
+	own, err := ReadFile(m.Disk(), cert)
+	if err != nil {
+		return nil, fmt.Errorf("cell: certificate: %w", err)
+	}
+	authority, err := ReadFile(m.Disk(), roots)
+	if err != nil {
+		return nil, fmt.Errorf("cell: roots: %w", err)
+	}
+	return ca.NewIdentity(own, authority)
+}
+
+const maxFile = 1 << 20
+
+// ReadFile reads a small file.
+func ReadFile(d nodes.Disk, name string) (b []byte, err error) {
+	f, err := d.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	if size > maxFile {
+		return nil, fmt.Errorf("%s is larger than %d bytes", name, maxFile)
+	}
+	b = make([]byte, size)
+	if n, err := f.ReadAt(b, 0); n < len(b) {
+		return nil, err
+	}
+	return b, nil
+}

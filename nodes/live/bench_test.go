@@ -1,0 +1,316 @@
+package live
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/stretchr/testify/require"
+
+	"github.com/espra/protoplex/nodes"
+)
+
+// The benchmarks of `make bench-live`: this role beside a minimal server that
+// broadcasts, in one process over real loopback sockets. Clients write and read
+// frames by hand, so that they cost little more than their sockets, and both
+// servers pay for the same ones. Nothing here is held to a figure.
+
+// rival is a server to compare.
+type rival struct {
+	name  string
+	start func(b *testing.B) contender
+}
+
+type contender interface {
+	dial(b *testing.B) (net.Conn, *bufio.Reader) // a subscriber
+	publish(data string)
+	wasCut() <-chan struct{} // once for each slow reader
+}
+
+func rivals() []rival {
+	return []rival{
+		{"live", startLive},
+		{"minimal", startMinimal},
+	}
+}
+
+// BenchmarkLiveIdle is what a subscriber who hears nothing costs the server in
+// heap and stacks, without what the kernel holds for its socket.
+func BenchmarkLiveIdle(b *testing.B) {
+	const tunnels = 2000
+	for _, r := range rivals() {
+		b.Run(r.name, func(b *testing.B) {
+			c := r.start(b)
+			var perTunnel float64
+			for b.Loop() {
+				before := memory()
+				conns := make([]net.Conn, tunnels)
+				for i := range conns {
+					conns[i], _ = c.dial(b)
+				}
+				perTunnel = float64(memory()-before) / tunnels
+				for _, conn := range conns {
+					_ = conn.Close()
+				}
+			}
+			b.ReportMetric(perTunnel, "B/tunnel")
+			b.ReportMetric(1<<30/perTunnel, "tunnels/GiB")
+		})
+	}
+}
+
+func memory() int64 {
+	for range 3 {
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapInuse + m.StackInuse)
+}
+
+// BenchmarkLiveFanOut is one publisher and a thousand subscribers, of whom one
+// may read nothing; whenever that is cut, another comes in its place. The next
+// message is published when all who read have the last.
+func BenchmarkLiveFanOut(b *testing.B) {
+	const subscribers = 1000
+	for _, stalled := range []int{0, 1} {
+		for _, r := range rivals() {
+			b.Run(fmt.Sprintf("%s/stalled=%d", r.name, stalled), func(b *testing.B) {
+				c := r.start(b)
+				start := time.Now()
+				var published atomic.Int64 // since start
+				heard := make(chan time.Duration, subscribers)
+				readers := subscribers - stalled
+				var reading sync.WaitGroup
+				for range readers {
+					conn, r := c.dial(b)
+					b.Cleanup(func() { _ = conn.Close() })
+					reading.Go(func() {
+						for {
+							op, payload, err := readFrame(r)
+							if err != nil {
+								return
+							}
+							if op == 0x81 && len(payload) > 1000 {
+								heard <- time.Since(start) - time.Duration(published.Load())
+							}
+						}
+					})
+				}
+				stall := func() {
+					conn, _ := c.dial(b)
+					b.Cleanup(func() { _ = conn.Close() })
+				}
+				for range stalled {
+					stall()
+				}
+				data := strings.Repeat("x", 1<<10)
+				var latencies []time.Duration
+				cuts := 0
+				for b.Loop() {
+					published.Store(int64(time.Since(start)))
+					c.publish(data)
+					for range readers {
+						latencies = append(latencies, <-heard)
+					}
+					select {
+					case <-c.wasCut():
+						cuts++
+						b.StopTimer()
+						stall()
+						b.StartTimer()
+					default:
+					}
+				}
+				slices.Sort(latencies)
+				at := func(percent int) float64 {
+					return float64(latencies[len(latencies)*percent/100].Microseconds()) / 1000
+				}
+				b.ReportMetric(float64(len(latencies))/b.Elapsed().Seconds(), "deliveries/s")
+				b.ReportMetric(at(50), "p50-ms")
+				b.ReportMetric(at(99), "p99-ms")
+				b.ReportMetric(float64(cuts), "cuts")
+			})
+		}
+	}
+}
+
+// small gives every connection a small send buffer, so that a reader who reads
+// nothing is felt at once.
+type small struct{ net.Listener }
+
+func (l small) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil {
+		err = c.(*net.TCPConn).SetWriteBuffer(16 << 10)
+	}
+	return c, err
+}
+
+func dialSmall(b *testing.B, address string) (net.Conn, *bufio.Reader) {
+	b.Helper()
+	conn, err := net.Dial("tcp", address)
+	require.NoError(b, err)
+	require.NoError(b, conn.(*net.TCPConn).SetReadBuffer(16<<10))
+	return conn, upgrade(b, conn)
+}
+
+// liveRival is the role of this package.
+type liveRival struct {
+	s       *server
+	address string
+	cut     cutHook
+}
+
+func startLive(b *testing.B) contender {
+	c := &liveRival{cut: make(cutHook, 1000)}
+	host := nodes.Host{Name: "live-1", Region: "us-east", Proc: "live"}
+	m, err := nodes.NewOS(nodes.OSOptions{Host: host, Root: b.TempDir(), Log: slog.New(c.cut)})
+	require.NoError(b, err)
+	o, err := parse(m, nil)
+	require.NoError(b, err)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(b, err)
+	c.address = l.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	c.s, err = newServer(ctx, m, o, l)
+	require.NoError(b, err)
+	done := make(chan error)
+	go func() { done <- c.s.serve(small{l}) }()
+	b.Cleanup(func() {
+		cancel()
+		<-done
+		require.NoError(b, m.Close())
+	})
+	return c
+}
+
+func (c *liveRival) dial(b *testing.B) (net.Conn, *bufio.Reader) {
+	conn, r := dialSmall(b, c.address)
+	require.NoError(b, writeFrame(conn, 0x81, []byte(`{"op":"subscribe","channel":"c"}`)))
+	_, _, err := readFrame(r)
+	require.NoError(b, err)
+	return conn, r
+}
+
+func (c *liveRival) publish(data string)     { _, _ = c.s.hub.publish(testHost+"/k", "c", data) }
+func (c *liveRival) wasCut() <-chan struct{} { return c.cut }
+
+// cutHook is a log that looks for readers who were cut.
+type cutHook chan struct{}
+
+func (h cutHook) Enabled(context.Context, slog.Level) bool { return true }
+func (h cutHook) WithGroup(string) slog.Handler            { return h }
+func (h cutHook) WithAttrs([]slog.Attr) slog.Handler       { return h }
+func (h cutHook) Handle(_ context.Context, r slog.Record) error {
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "code" && a.Value.String() == fmt.Sprint(CloseResume) {
+			signal(h)
+		}
+		return true
+	})
+	return nil
+}
+
+// minimal broadcasts as the chat example of github.com/coder/websocket does.
+type minimal struct {
+	address string
+	cut     chan struct{}
+
+	mu          sync.Mutex
+	subscribers map[*minimalSubscriber]bool
+}
+
+type minimalSubscriber struct {
+	messages chan []byte
+	slow     func()
+}
+
+func startMinimal(b *testing.B) contender {
+	m := &minimal{cut: make(chan struct{}, 1000), subscribers: map[*minimalSubscriber]bool{}}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(b, err)
+	m.address = l.Addr().String()
+	web := &http.Server{Handler: m}
+	done := make(chan error)
+	go func() { done <- web.Serve(small{l}) }()
+	b.Cleanup(func() {
+		_ = web.Close()
+		<-done
+	})
+	return m
+}
+
+func (m *minimal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{Subprotocol}})
+	if err != nil {
+		return
+	}
+	defer conn.CloseNow()
+	var once sync.Once
+	s := &minimalSubscriber{messages: make(chan []byte, 16)}
+	s.slow = func() {
+		once.Do(func() {
+			go func() {
+				_ = conn.Close(websocket.StatusPolicyViolation, "connection too slow to keep up with messages")
+				signal(m.cut)
+			}()
+		})
+	}
+	m.mu.Lock()
+	m.subscribers[s] = true
+	m.mu.Unlock()
+	defer func() {
+		m.mu.Lock()
+		delete(m.subscribers, s)
+		m.mu.Unlock()
+	}()
+	s.messages <- []byte("subscribed")
+	ctx := conn.CloseRead(context.Background())
+	for {
+		select {
+		case message := <-s.messages:
+			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+			err := conn.Write(ctx, websocket.MessageText, message)
+			cancel()
+			if err != nil {
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (m *minimal) dial(b *testing.B) (net.Conn, *bufio.Reader) {
+	conn, r := dialSmall(b, m.address)
+	_, _, err := readFrame(r)
+	require.NoError(b, err)
+	return conn, r
+}
+
+func (m *minimal) publish(data string) {
+	message := []byte(data)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for s := range m.subscribers {
+		select {
+		case s.messages <- message:
+		default:
+			s.slow()
+		}
+	}
+}
+
+func (m *minimal) wasCut() <-chan struct{} { return m.cut }

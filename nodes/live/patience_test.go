@@ -1,0 +1,203 @@
+package live
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/stretchr/testify/require"
+)
+
+// ask sends a request over a connection of its own.
+func (p *pipes) ask(t *testing.T, path string) (net.Conn, *bufio.Reader) {
+	t.Helper()
+	conn, far := net.Pipe()
+	p.conns <- far
+	_, err := fmt.Fprintf(conn, "GET /live/%s HTTP/1.1\r\nHost: %s\r\n\r\n", path, testHost)
+	require.NoError(t, err)
+	return conn, bufio.NewReader(conn)
+}
+
+// TestStalledStream: a stream whose client takes nothing is gone about a minute
+// later, whether or not anything is said.
+func TestStalledStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPipes()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- Run(ctx, p, nil) }()
+		opened := time.Now()
+		conn, _ := p.ask(t, "k/c?as=sse") // and never reads
+		for (<-p.log.records).Message != "stream closed" {
+		}
+		require.InDelta(t, deadAfter, time.Since(opened), float64(pingEvery+2*stopTime))
+		cancel()
+		<-done
+		_ = conn.Close()
+	})
+}
+
+// TestFrameThatNeverEnds: a frame must be complete in time, whether or not its
+// sender answers pings.
+func TestFrameThatNeverEnds(t *testing.T) {
+	for _, answers := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPipes()
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- Run(ctx, p, nil) }()
+			conn, r := p.upgrade(t)
+			opened := time.Now()
+			writer := make(chan struct{})
+			go func() {
+				defer close(writer)
+				_ = writeFrame(conn, 0x01, nil) // text, more to come
+				for writeFrame(conn, 0x00, nil) == nil {
+					time.Sleep(time.Second)
+				}
+			}()
+			code := 0
+			for code == 0 {
+				op, payload, err := readFrame(r)
+				if err != nil {
+					code = -1
+				} else if op == 0x88 {
+					code = int(binary.BigEndian.Uint16(payload))
+				} else if op == 0x89 && answers {
+					go func() { _ = writeFrame(conn, 0x8a, payload) }()
+				}
+			}
+			require.Equal(t, CloseBadRequest, code)
+			require.LessOrEqual(t, time.Since(opened), pingEvery+time.Second)
+			go func() { _, _ = io.Copy(io.Discard, r) }()
+			for (<-p.log.records).Message != "tunnel closed" {
+			}
+			cancel()
+			<-done
+			_ = conn.Close()
+			<-writer
+		})
+	}
+}
+
+// upgrade opens a tunnel whose frames the test writes by hand.
+func (p *pipes) upgrade(t *testing.T) (net.Conn, *bufio.Reader) {
+	t.Helper()
+	conn, far := net.Pipe()
+	p.conns <- far
+	return conn, upgrade(t, conn)
+}
+
+func upgrade(t testing.TB, conn net.Conn, more ...byte) *bufio.Reader {
+	t.Helper()
+	_, err := fmt.Fprintf(conn, "GET /live/k HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: %s\r\n\r\n%s", testHost, Subprotocol, more)
+	require.NoError(t, err)
+	r := bufio.NewReaderSize(conn, 512)
+	res, err := http.ReadResponse(r, nil)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusSwitchingProtocols, res.StatusCode)
+	return r
+}
+
+// TestEagerClient: what comes with the request is not lost.
+func TestEagerClient(t *testing.T) {
+	n := start(t)
+	conn, err := net.Dial("tcp", n.address)
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+	var frame bytes.Buffer
+	require.NoError(t, writeFrame(&frame, 0x81, []byte(`{"op":"subscribe","channel":"c"}`)))
+	_, payload, err := readFrame(upgrade(t, conn, frame.Bytes()...))
+	require.NoError(t, err)
+	require.Contains(t, string(payload), `"subscribed"`)
+}
+
+// writeFrame writes a client's frame of less than 126 bytes. The first byte
+// holds the opcode, and 0x80 if it is the last of its message.
+func writeFrame(w io.Writer, op byte, payload []byte) error {
+	b := append([]byte{op, 0x80 | byte(len(payload)), 0, 0, 0, 0}, payload...) // a mask of zeros
+	_, err := w.Write(b)
+	return err
+}
+
+// readFrame reads a server's frame.
+func readFrame(r *bufio.Reader) (op byte, payload []byte, err error) {
+	var head [2]byte
+	if _, err = io.ReadFull(r, head[:]); err != nil {
+		return 0, nil, err
+	}
+	n := uint64(head[1])
+	if extra := map[uint64]int{126: 2, 127: 8}[n]; extra > 0 {
+		var b [8]byte
+		if _, err = io.ReadFull(r, b[8-extra:]); err != nil {
+			return 0, nil, err
+		}
+		n = binary.BigEndian.Uint64(b[:])
+	}
+	payload = make([]byte, n)
+	_, err = io.ReadFull(r, payload)
+	return head[0], payload, err
+}
+
+// TestPieces: what bounds a frame bounds its pieces together, and what must
+// hold for a frame must hold for the whole of it.
+func TestPieces(t *testing.T) {
+	n := start(t)
+	other := n.open(t, "k")
+	other.subscribe("c", nil)
+	for name, tc := range map[string]struct {
+		pieces []string
+		code   int
+	}{
+		"whole":     {[]string{`{"op":"publish",`, ``, `"channel":"d","data":"é"}`}, 0},
+		"split é":   {[]string{"{\"op\":\"publish\",\"channel\":\"d\",\"data\":\"\xc3", "\xa9\"}"}, 0},
+		"too large": {strings.SplitAfter(strings.Repeat(strings.Repeat(" ", 99)+"x", maxFrame/100+1), "x"), CloseTooBig},
+		"not UTF-8": {[]string{"{\"op\":\"publish\",\"channel\":\"d\",\"data\":\"\xc3", "x\"}"}, CloseBadRequest},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", n.address)
+			require.NoError(t, err)
+			defer conn.Close()
+			require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+			r := upgrade(t, conn)
+			go func() {
+				op := byte(websocket.MessageText)
+				for i, piece := range tc.pieces {
+					if i == len(tc.pieces)-1 {
+						op |= 0x80
+					}
+					if writeFrame(conn, op, []byte(piece)) != nil {
+						return
+					}
+					op = 0
+				}
+			}()
+			for {
+				op, payload, err := readFrame(r)
+				require.NoError(t, err)
+				if op == 0x88 {
+					require.Equal(t, tc.code, int(binary.BigEndian.Uint16(payload)))
+					break
+				}
+				if strings.Contains(string(payload), `"published"`) {
+					require.Zero(t, tc.code)
+					break
+				}
+			}
+		})
+	}
+	at := n.publish(t, "k/c", "unharmed")
+	other.wantMessage("c", int(at.Offset), "unharmed")
+}

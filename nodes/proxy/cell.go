@@ -1,0 +1,114 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/espra/protoplex/nodes"
+	"github.com/espra/protoplex/nodes/cell"
+	"github.com/espra/protoplex/nodes/meta"
+	"github.com/espra/protoplex/nodes/meta/ca"
+)
+
+// A proxy that belongs to a cell hears the table from its Seed. The node is its
+// parent, which is ordered about and has the meta port; each child keeps a link
+// of its own, only to watch.
+
+// identity reads the node's certificate.
+func (o options) identity(m nodes.Machine) (*ca.Identity, error) {
+	id, err := o.cell.Identity(m)
+	if err != nil {
+		return nil, fmt.Errorf("proxy: %w", err)
+	}
+	if id.Name().Role != cell.RoleProxy {
+		return nil, fmt.Errorf("proxy: the certificate is that of %s", id.Name())
+	}
+	return id, nil
+}
+
+// runParent runs the node, as a member of its cell.
+func runParent(ctx context.Context, m nodes.Machine, o options, parent nodes.ParentOptions) error {
+	id, err := o.identity(m)
+	if err != nil {
+		return err
+	}
+	drain := make(chan struct{})
+	begin := sync.OnceFunc(func() { close(drain) })
+	parent.Drain = drain
+	fence := meta.NewFence()
+	link, err := cell.NewLink(m, cell.Options{Identity: id, Seeds: o.cell.Seeds, Orders: fence, Do: func(_ context.Context, order cell.Order) error {
+		if order.Do == cell.Drain {
+			begin()
+		}
+		return nil
+	}})
+	if err != nil {
+		return fmt.Errorf("proxy: %w", err)
+	}
+	return keep(ctx, link, func() error {
+		return meta.Parent(ctx, m, parent, meta.Options{
+			Identity: id, Listen: o.cell.Meta, Orders: fence, Facts: link.Facts(), Gauges: link.Gauges(),
+		})
+	})
+}
+
+// keep keeps a link while f runs.
+func keep(ctx context.Context, link *cell.Link, f func() error) error {
+	linked, cut := context.WithCancel(ctx)
+	var keeping sync.WaitGroup
+	keeping.Go(func() { _ = link.Run(linked) }) // it ends with its context, or when we leave
+	err := f()
+	link.Leave(ctx, "it has drained")
+	cut()
+	keeping.Wait()
+	return err
+}
+
+// join begins to hear the table, if this proxy belongs to a cell. What it gives
+// ends that.
+func (s *server) join() (leave func(), err error) {
+	if !s.o.cell.Joined() {
+		return func() {}, nil
+	}
+	id, err := s.o.identity(s.m)
+	if err != nil {
+		return nil, err
+	}
+	o := cell.Options{Identity: id, Seeds: s.o.cell.Seeds, Orders: meta.NewFence()}
+	child := s.m.Control() != nil
+	if child {
+		o.Registration.Proc = s.m.Host().Proc
+	} else {
+		o.Do = func(_ context.Context, order cell.Order) error {
+			if order.Do == cell.Drain {
+				s.drain.Begin(s.ctx)
+			}
+			return nil
+		}
+	}
+	link, err := cell.NewLink(s.m, o)
+	if err != nil {
+		return nil, fmt.Errorf("proxy: %w", err)
+	}
+	s.table = link.Table()
+	var keeping sync.WaitGroup
+	ctx, cut := context.WithCancel(s.ctx)
+	keeping.Go(func() { _ = link.Run(ctx) }) // it ends with its context, or when we leave
+	if !child {
+		keeping.Go(func() {
+			err := meta.Serve(ctx, s.m, meta.Options{
+				Identity: id, Listen: s.o.cell.Meta, Orders: o.Orders, Facts: link.Facts(), Gauges: link.Gauges(),
+				Drain: func() error { s.drain.Begin(s.ctx); return nil },
+			})
+			if ctx.Err() == nil {
+				s.m.Log().Error("meta port lost", "error", err) // its traffic goes on
+			}
+		})
+	}
+	return func() {
+		link.Leave(s.ctx, "it has drained")
+		cut()
+		keeping.Wait()
+	}, nil
+}
