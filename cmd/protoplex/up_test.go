@@ -120,14 +120,16 @@ func TestUp(t *testing.T) {
 
 // Without --keep nothing is there before, and nothing after.
 func TestUpKeepsNothing(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
 	dir := t.TempDir()
-	out, err := command(t.Context(), dir, freePorts(t), "--keep=false").CombinedOutput()
+	out, err := command(ctx, dir, freePorts(t), "--keep=false").CombinedOutput()
 	require.Equal(t, statusBroken, exitCode(t, err), "%s", out)
 	require.Contains(t, string(out), "exists; without --keep it would be removed")
 	require.DirExists(t, dir)
 
 	dir = filepath.Join(dir, "cell")
-	up := launch(t.Context(), t, dir, freePorts(t), "--keep=false", "-v")
+	up := launch(ctx, t, dir, freePorts(t), "--keep=false", "-v")
 	up.await(t, `^store +s3 ready listen=127\.`) // in short, by -v
 	require.NoError(t, up.cmd.Process.Signal(os.Interrupt))
 	up.await(t, `^all have left$`)
