@@ -76,9 +76,6 @@ func (s *server) openPoll(w http.ResponseWriter, r *http.Request, v visit, chann
 
 // wait waits until there is something to tell, or for d.
 func (s *server) wait(w http.ResponseWriter, r *http.Request, p *poll, d time.Duration) {
-	out := http.NewResponseController(w)
-	// The time-outs of ordinary requests count from here on.
-	_ = out.SetReadDeadline(time.Time{})
 	s.m.Log().Debug("poll waits", "poll", p.id, "host", p.host, "key", p.key)
 	ctx, cancel := nodes.Timeout(r.Context(), s.m, "live/poll/"+p.name, d)
 	defer cancel()
@@ -87,7 +84,9 @@ func (s *server) wait(w http.ResponseWriter, r *http.Request, p *poll, d time.Du
 	case <-p.left:
 	case <-ctx.Done():
 	}
-	_ = out.SetWriteDeadline(nodes.Deadline(s.m, "live/answer/"+p.name, answerTime))
+	// The time-out of ordinary answers counts from here on; if it cannot be set,
+	// the client is gone.
+	_ = http.NewResponseController(w).SetWriteDeadline(nodes.Deadline(s.m, "live/answer/"+p.name, answerTime))
 }
 
 // answer writes what a poll is told. The frames are those of tunnels.

@@ -47,7 +47,10 @@ func (n *node) ask(t testing.TB, path string) answer {
 func (n *node) waiting(t testing.TB, path string) <-chan answer {
 	t.Helper()
 	answers := make(chan answer, 1)
-	go func() { answers <- n.ask(t, path) }()
+	go func() {
+		defer close(answers) // whatever fails
+		answers <- n.ask(t, path)
+	}()
 	n.log.await(t, "poll waits")
 	return answers
 }

@@ -2,7 +2,6 @@ package live
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -31,8 +30,8 @@ type stream struct {
 func (s *server) openStream(w http.ResponseWriter, r *http.Request, v visit, channel string, pos *Position) {
 	st := &stream{visit: v, s: s}
 	out := http.NewResponseController(w)
-	// A stream outlives the time-outs of ordinary requests.
-	if errors.Join(out.SetReadDeadline(time.Time{}), out.SetWriteDeadline(time.Time{})) != nil {
+	// A stream outlives the time-out of ordinary answers.
+	if out.SetWriteDeadline(time.Time{}) != nil {
 		return // the client is gone
 	}
 	refused := s.admit(st, func() {
