@@ -233,7 +233,11 @@ traces. The first event that differs is printed, and the exit status is 3.`,
 			if len(found) > 0 {
 				return status{statusDiverged, fmt.Errorf("%s: %d of %d seeds do not replay", s.Name, len(found), seeds)}
 			}
-			fmt.Fprintf(out, "%s: %d seeds, %d runs each: every trace is the same\n", s.Name, seeds, runs)
+			plural := "s"
+			if seeds == 1 {
+				plural = ""
+			}
+			fmt.Fprintf(out, "%s: %d seed%s, %d runs each: every trace is the same\n", s.Name, seeds, plural, runs)
 			return nil
 		},
 	}
