@@ -175,6 +175,11 @@ func (s *server) watchTable(ctx context.Context) {
 			return
 		case <-changed:
 		}
+		// Several changes may come in one instant. A moment later all are there,
+		// and are one.
+		if nodes.Sleep(ctx, s.m, "live/table", 0) != nil {
+			return
+		}
 		t := s.table.Current()
 		gone := func(key string) bool { return s.placed(t, key) == http.StatusMisdirectedRequest }
 		n := s.supersede(func(v *visit) bool { return gone(v.key) }, gone)
