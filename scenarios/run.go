@@ -90,6 +90,7 @@ func Play(w *sim.World, s *story.Story, o Options) (*Report, error) {
 	if o.Until > 0 && o.Until < lasts {
 		lasts = o.Until
 	}
+	s = s.Timed(func(id, what string) uint64 { return w.Choose(what+" of "+id, 0) })
 	p, err := boot(w, s)
 	if err != nil {
 		return nil, err

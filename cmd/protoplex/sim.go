@@ -23,11 +23,12 @@ func simCommand() *cobra.Command {
 		Short: "Play outages against the platform in a simulated world",
 		Example: `  protoplex sim list
   protoplex sim run region-failover --seed 7
-  protoplex sim verify steady`,
+  protoplex sim verify steady
+  protoplex sim explore split-zone --seeds 200`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(listCommand(), runCommand(), verifyCommand())
+	c.AddCommand(listCommand(), runCommand(), verifyCommand(), exploreCommand())
 	return c
 }
 
@@ -68,6 +69,7 @@ func runCommand() *cobra.Command {
 		trace   string
 		until   time.Duration
 		verbose bool
+		asJSON  bool
 	)
 	c := &cobra.Command{
 		Use:   "run NAME|FILE",
@@ -97,13 +99,14 @@ the same run, to the nanosecond; the last line carries the hash that proves it.`
 				o.Progress = progress
 				defer fmt.Fprint(os.Stderr, "\r\x1b[K")
 			}
-			return play(c.OutOrStdout(), s, o, trace)
+			return play(c.OutOrStdout(), s, o, trace, asJSON)
 		},
 	}
 	f := c.Flags()
 	f.Uint64Var(&seed, "seed", 1, "which run of the story")
 	f.StringVar(&trace, "trace", "", "write every delivery and event to `FILE`, as JSON lines")
 	f.DurationVar(&until, "until", 0, "stop at this offset; the trace is a prefix of the full one")
+	f.BoolVar(&asJSON, "json", false, "print the verdicts and the trace's hash as one JSON object, and nothing else")
 	f.BoolVarP(&verbose, "verbose", "v", false, "tell every event, and nothing shortened")
 	return c
 }
@@ -120,7 +123,7 @@ func writable(file string) error {
 	return f.Close()
 }
 
-func play(out io.Writer, s *story.Story, o scenarios.Options, trace string) (err error) {
+func play(out io.Writer, s *story.Story, o scenarios.Options, trace string, asJSON bool) (err error) {
 	if trace != "" {
 		f, err := os.Create(trace)
 		if err != nil {
@@ -140,15 +143,26 @@ func play(out io.Writer, s *story.Story, o scenarios.Options, trace string) (err
 	if o.Progress != nil {
 		fmt.Fprint(os.Stderr, "\r\x1b[K")
 	}
-	style := scenarios.Style{Color: onTerminal(os.Stdout) && os.Getenv("NO_COLOR") == "", All: o.Verbose}
-	if err := report.Print(out, style); err != nil {
+	if err := tell(out, report, o.Verbose, asJSON); err != nil {
 		return status{statusBroken, fmt.Errorf("write report: %w", err)}
 	}
-	fmt.Fprintln(out, report.TraceLine())
 	if !report.Held() {
 		return status{code: statusFailed}
 	}
 	return nil
+}
+
+// tell writes the report, for people or for a program.
+func tell(out io.Writer, report *scenarios.Report, verbose, asJSON bool) error {
+	if asJSON {
+		return report.PrintJSON(out)
+	}
+	style := scenarios.Style{Color: onTerminal(os.Stdout) && os.Getenv("NO_COLOR") == "", All: verbose}
+	if err := report.Print(out, style); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(out, report.TraceLine())
+	return err
 }
 
 func progress(at, lasts time.Duration) {

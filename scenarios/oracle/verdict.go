@@ -7,13 +7,13 @@ import (
 
 // Verdict is what an oracle found.
 type Verdict struct {
-	Name     string // of the expectation, for people
-	Measured string
-	Budget   string // what was allowed
-	Judged   int    // observations looked at; with none, OK is false
-	OK       bool
-	First    string        // the first broken moment, empty when OK
-	At       time.Duration // of First
+	Name     string        `json:"name"` // of the expectation, for people
+	Measured string        `json:"measured"`
+	Budget   string        `json:"budget"` // what was allowed
+	Judged   int           `json:"judged"` // observations looked at; with none, OK is false
+	OK       bool          `json:"ok"`
+	First    string        `json:"first,omitempty"` // the first broken moment, empty when OK
+	At       time.Duration `json:"at,omitempty"`    // of First, in nanoseconds
 }
 
 // nothing is the First of a verdict that had nothing to judge.

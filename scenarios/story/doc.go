@@ -95,7 +95,9 @@
 //	on*         a selector
 //	for         how long until it heals by itself; which faults need it says the table
 //
-// and the parameters that the table gives it, such as add or share.
+// and the parameters that the table gives it, such as add or share. In the place
+// of one time, at and for may have a range such as 2m-2m30s: each seed then plays
+// a time of its own in between.
 //
 // A selector is one of
 //

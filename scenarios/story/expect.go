@@ -201,9 +201,9 @@ func (j *judge) failf(p Pos, format string, args ...any) {
 
 // needTime refuses a deadline after the end of the story.
 func (j *judge) needTime() {
-	from := j.event.At
+	from := j.event.Latest
 	if j.scope == AfterHeals {
-		from += j.event.For
+		from += j.event.Longest
 	}
 	for _, name := range []string{"within", "none-after"} {
 		if v, ok := j.x.Params.Get(name); ok && j.s.Lasts > 0 && from+v.Duration > j.s.Lasts {

@@ -9,13 +9,15 @@ import (
 // Event is one entry of the timeline: a fault. Everything random about it is
 // keyed by its ID.
 type Event struct {
-	Pos    Pos
-	ID     string
-	At     time.Duration // from the start of the run
-	Fault  string        // the name of one of Faults
-	On     *Selector
-	For    time.Duration // how long until it heals; 0 means never
-	Params Values
+	Pos     Pos
+	ID      string
+	At      time.Duration // from the start of the run; the earliest, until Timed has chosen
+	Latest  time.Duration // the latest; At, if the file gives one instant
+	Fault   string        // the name of one of Faults
+	On      *Selector
+	For     time.Duration // how long until it heals, 0 meaning never; the shortest, until Timed has chosen
+	Longest time.Duration // For, if the file gives one duration
+	Params  Values
 }
 
 // Heals gives the instant at which a fault ends; false if it never does.
@@ -27,6 +29,25 @@ func (e Event) LostRegions() []string {
 		return []string{e.On.Name}
 	}
 	return nil
+}
+
+// Timed gives the story with one start and one duration for each event of which
+// the file gives a range. Choices hang on what choose gives for the event's ID
+// and "at" or "for", and on nothing else.
+func (s *Story) Timed(choose func(id, what string) uint64) *Story {
+	timed := *s
+	timed.Timeline = slices.Clone(s.Timeline)
+	for i := range timed.Timeline {
+		e := &timed.Timeline[i]
+		if e.Latest > e.At {
+			e.At += time.Duration(choose(e.ID, "at") % uint64(e.Latest-e.At+1))
+		}
+		if e.Longest > e.For {
+			e.For += time.Duration(choose(e.ID, "for") % uint64(e.Longest-e.For+1))
+		}
+		e.Latest, e.Longest = e.At, e.For
+	}
+	return &timed
 }
 
 const maxEvents = 1000
@@ -70,13 +91,13 @@ func (r *reader) event(v value, s *Story, machines []Machine) Event {
 		e.ID, e.Pos = r.name(f["id"]), f["id"].pos
 	}
 	if at := f["at"]; at.given() {
-		e.At = r.duration(at, false)
-		if s.Lasts > 0 && e.At >= s.Lasts {
-			r.failf(at.pos, "at: %v is not before the end at %v", short(e.At), short(s.Lasts))
+		e.At, e.Latest = r.durations(at)
+		if s.Lasts > 0 && e.Latest >= s.Lasts {
+			r.failf(at.pos, "at: %v is not before the end at %v", short(e.Latest), short(s.Lasts))
 			return e
 		}
 	}
-	if end, heals := e.Heals(); heals && s.Lasts > 0 && end > s.Lasts {
+	if end := e.Latest + e.Longest; e.For > 0 && s.Lasts > 0 && end > s.Lasts {
 		r.failf(f["for"].pos, "for: it would heal at %v, after the end at %v", short(end), short(s.Lasts))
 	}
 	return e
@@ -114,7 +135,7 @@ func (r *reader) strike(f fields, spec Fault, s *Story, machines []Machine, e *E
 		e.On = r.selector(f["on"], machines)
 	}
 	if v := f["for"]; v.given() {
-		e.For = r.duration(v, false)
+		e.For, e.Longest = r.durations(v)
 		if spec.For == Never {
 			r.failf(v.pos, "for: %s happens in an instant", spec.Name)
 		}

@@ -80,6 +80,25 @@ func parseDuration(s string, signed bool) (time.Duration, error) {
 	return total, nil
 }
 
+// parseDurations reads "2m", or "2m-2m30s" for anything in between.
+func parseDurations(s string) (least, most time.Duration, err error) {
+	low, high, two := strings.Cut(s, "-")
+	if !two || low == "" {
+		least, err = parseDuration(s, false)
+		return least, least, err
+	}
+	if least, err = parseDuration(low, false); err != nil {
+		return 0, 0, err
+	}
+	if most, err = parseDuration(high, false); err != nil {
+		return 0, 0, err
+	}
+	if most <= least {
+		return 0, 0, fmt.Errorf("want a range such as 2m-2m30s, the smaller first, not %q", clip(s))
+	}
+	return least, most, nil
+}
+
 // parseShare reads a percentage with at most two decimals, more than 0 and at
 // most 100.
 func parseShare(s string) (BasisPoints, error) {

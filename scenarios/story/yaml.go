@@ -450,6 +450,17 @@ func (r *reader) duration(v value, signed bool) time.Duration {
 	return 0
 }
 
+// durations reads one duration, or a range from which one will be chosen.
+func (r *reader) durations(v value) (least, most time.Duration) {
+	if s, ok := r.scalar(v, "a duration such as 2m, or a range such as 2m-2m30s"); ok {
+		var err error
+		if least, most, err = parseDurations(s); err != nil {
+			r.failf(v.pos, "%s: %v", v.key, err)
+		}
+	}
+	return least, most
+}
+
 func (r *reader) share(v value) BasisPoints {
 	if s, ok := r.scalar(v, "a percentage such as 99.9%"); ok {
 		b, err := parseShare(s)
