@@ -101,6 +101,10 @@ func (p *platform) ask(h oracle.History, x story.Expectation, f oracle.Fault) or
 			}
 		}
 		return oracle.Home(h, f, p.names(homes), v.Duration("within"))
+	case "load":
+		return oracle.Load(h, p.clientsStart(), int(v.Factor("at-most")))
+	case "baseline":
+		return oracle.Baseline(h, f, p.clientsStart(), v.Duration("within"))
 	case "nobody-paged":
 		return oracle.NobodyPaged(h, p.story.Topology.Admins)
 	case "apex-answers":

@@ -58,6 +58,7 @@ type platform struct {
 	roles    nodes.Roles
 	ca       *pki.CA
 	cells    map[string]*ca.Authority // of the regions that have Seeds
+	usage    *meter
 }
 
 // rolesOf are the programs that machines run: the platform's own as production

@@ -106,6 +106,7 @@ func Play(w *sim.World, s *story.Story, o Options) (*Report, error) {
 		return nil, err
 	}
 	p.schedule(strikes)
+	p.usage = p.measure()
 	for at := time.Duration(0); at < lasts; at += progressEvery {
 		if o.Progress != nil {
 			o.Progress(at, lasts)

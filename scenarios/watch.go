@@ -259,6 +259,7 @@ func (w *watcher) zone(e sim.Event) {
 // complete adds what the world showed to what the clients saw.
 func (w *watcher) complete(h *oracle.History, lasts time.Duration) {
 	h.Lasts = lasts
+	h.Usage, h.Running = w.p.usage.taken, w.p.usage.running
 	h.Notices, h.Texts, h.Served, h.Faults, h.Leaders = w.notices, w.texts, w.served, w.faults, w.leaders
 	// The tables of processes that have ended concern nobody.
 	alive := map[string]bool{}

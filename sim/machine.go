@@ -31,6 +31,7 @@ type Machine struct {
 	onBoot       []func(*Machine)
 	nextPort     uint16
 	lastDelivery int64
+	arrivals     uint64 // since the world began
 
 	// What waits for the end of a pause.
 	heldEvents  []event // arrivals

@@ -139,6 +139,7 @@ func (w *World) deliver(e *event) {
 	}
 	if e.kind != keepalive && e.kind != userTimeout && e.kind != dialTimeout {
 		w.stats.Deliveries++
+		m.arrivals++
 		if m.lastDelivery == e.at {
 			w.stats.Ties++
 		}

@@ -121,7 +121,14 @@ func printExploration(out io.Writer, story string, x scenarios.Exploration, took
 	if len(x.Groups) > 0 {
 		fmt.Fprintln(out)
 	}
-	fmt.Fprintf(out, "%d seeds played in %s, %d findings of different causes\n", x.Played, took.Round(time.Second), len(x.Groups))
+	found := "nothing found"
+	switch n := len(x.Groups); {
+	case n == 1:
+		found = "1 cause found"
+	case n > 1:
+		found = fmt.Sprintf("%d causes found", n)
+	}
+	fmt.Fprintf(out, "%d seeds played in %s: %s\n", x.Played, took.Round(time.Second), found)
 	if end := x.First + x.Seeds; x.Next < end {
 		fmt.Fprintf(out, "go on with: protoplex sim explore %s --seed %d --seeds %d\n", story, x.Next, end-x.Next)
 	}

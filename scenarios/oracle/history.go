@@ -25,6 +25,8 @@ type History struct {
 	Served  []Served
 	Leaders []Led
 	Tables  []Heard
+	Usage   []Usage
+	Running []Running
 }
 
 // Outcome is how an operation ended for the client that asked.
@@ -186,6 +188,9 @@ func (h *History) Sort() {
 	})
 	slices.SortStableFunc(h.Leaders, func(a, b Led) int {
 		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Region, b.Region), cmp.Compare(a.Name, b.Name))
+	})
+	slices.SortStableFunc(h.Usage, func(a, b Usage) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Group, b.Group))
 	})
 	slices.SortStableFunc(h.Tables, func(a, b Heard) int {
 		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Process, b.Process))

@@ -281,6 +281,17 @@ func (j *judge) needSeeds() {
 	j.need(slices.ContainsFunc(j.s.Topology.Regions, func(r Region) bool { return r.Seed > 0 }), "no region has a seed")
 }
 
+// quiet is how long the platform and its clients run, at least, before the first
+// fault, where what is usual has to be known: they come, and stay for a while.
+const quiet = 90 * time.Second
+
+func (j *judge) needQuiet() {
+	j.need(len(j.s.Timeline) > 0, "nothing ever happens")
+	for _, e := range j.s.Timeline {
+		j.need(e.At >= quiet, "%s strikes at %v, and what is usual is known after %v", e.ID, short(e.At), short(quiet))
+	}
+}
+
 // needOneRegion wants the fault to strike within one region that has a seed.
 func (j *judge) needOneRegion() {
 	region, ok := j.s.Struck(j.event)

@@ -121,6 +121,20 @@ var Oracles = []Oracle{
 		check: func(j *judge) { j.needTraffic(); j.needWindow() },
 	},
 	{
+		Name:   "load",
+		About:  "no part of the platform has to bear many times its usual load, as it would if retries fed on themselves",
+		Scopes: []Scope{Throughout},
+		Params: []Param{{Name: "at-most", Type: TypeFactor, Required: true, About: "of the busiest minute before the first fault"}},
+		check:  func(j *judge) { j.needQuiet() },
+	},
+	{
+		Name:   "baseline",
+		About:  "connections, goroutines and disks are what they were before the first fault",
+		Scopes: []Scope{AfterHeals},
+		Params: []Param{{Name: "within", Type: TypeDuration, Required: true, About: "of the fault's end"}},
+		check:  func(j *judge) { j.needQuiet() },
+	},
+	{
 		Name:   "nobody-paged",
 		About:  "no admin gets a text",
 		Scopes: []Scope{Throughout},

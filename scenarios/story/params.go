@@ -17,6 +17,7 @@ const (
 	TypeDuration  Type = "duration"  // 90s, 1h30m; more than 0
 	TypeOffset    Type = "offset"    // a duration, or a negative one: -5s
 	TypeShare     Type = "share"     // 99.9%
+	TypeFactor    Type = "factor"    // 3x, 1.5x; at least 1
 	TypeCounts    Type = "counts"    // 1, or 1-2
 	TypeHosts     Type = "hosts"     // one host or a list; .espra.com may be left out
 	TypeProviders Type = "providers" // all providers, one of them, or a list
@@ -38,6 +39,7 @@ type Value struct {
 	Name     string
 	Duration time.Duration // TypeDuration, TypeOffset
 	Share    BasisPoints   // TypeShare
+	Factor   Factor        // TypeFactor
 	Counts   Range         // TypeCounts
 	Names    []string      // TypeHosts: full names; TypeProviders
 	Selector *Selector     // TypeSelector
@@ -61,6 +63,9 @@ func (vs Values) Duration(name string) time.Duration { v, _ := vs.Get(name); ret
 
 // Share gives a parameter of TypeShare, 0 if left out.
 func (vs Values) Share(name string) BasisPoints { v, _ := vs.Get(name); return v.Share }
+
+// Factor gives a parameter of TypeFactor, 0 if left out.
+func (vs Values) Factor(name string) Factor { v, _ := vs.Get(name); return v.Factor }
 
 // Names gives a parameter of TypeHosts or TypeProviders, nil if left out.
 func (vs Values) Names(name string) []string { v, _ := vs.Get(name); return v.Names }
@@ -87,6 +92,8 @@ func (r *reader) values(f fields, params []Param, s *Story, machines []Machine) 
 			out.Duration = r.duration(v, true)
 		case TypeShare:
 			out.Share = r.share(v)
+		case TypeFactor:
+			out.Factor = r.factor(v)
 		case TypeCounts:
 			out.Counts = r.span(v)
 		case TypeHosts:
@@ -192,6 +199,8 @@ func (vs Values) String() string {
 			s = strings.Join(v.Names, ", ")
 		case v.Share != 0:
 			s = v.Share
+		case v.Factor != 0:
+			s = v.Factor
 		case v.Duration != 0:
 			s = short(v.Duration)
 		default:

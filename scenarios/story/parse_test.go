@@ -75,8 +75,8 @@ func TestParse(t *testing.T) {
 		},
 		Timeline: []story.Event{
 			{
-				ID: "us-east-lost", At: 5 * time.Minute, Fault: "region-lost",
-				On: &story.Selector{Kind: story.ByRegion, Name: "us-east"}, For: 15 * time.Minute,
+				ID: "us-east-lost", At: 5 * time.Minute, Latest: 5 * time.Minute, Fault: "region-lost",
+				On: &story.Selector{Kind: story.ByRegion, Name: "us-east"}, For: 15 * time.Minute, Longest: 15 * time.Minute,
 			},
 		},
 		Expect: story.Expect{
@@ -103,6 +103,7 @@ func TestParse(t *testing.T) {
 				}},
 			},
 			Throughout: []story.Expectation{
+				{Oracle: "load", Params: story.Values{{Name: "at-most", Factor: 50000}}},
 				{Oracle: "apex-answers", Params: story.Values{{Name: "at-least", Share: 9990}}},
 				{Oracle: "availability", Params: story.Values{
 					{Name: "of", Names: []string{"eu-1.live.espra.com"}},
@@ -129,7 +130,7 @@ func TestParse(t *testing.T) {
 		"live-streams":   got.Expect.Always[0].Pos,
 		"detected: {":    got.Expect.After[0].Expect[0].Pos,
 		"60s}":           got.Expect.After[0].Expect[0].Params[0].Pos,
-		"{of: eu-1.live": got.Expect.Throughout[1].Pos,
+		"{of: eu-1.live": got.Expect.Throughout[2].Pos,
 	} {
 		line := strings.Split(string(data), "\n")[p.Line-1]
 		require.True(t, strings.HasPrefix(line[p.Column-1:], what), "%v is %q, not %q", p, line[p.Column-1:], what)

@@ -30,6 +30,14 @@ func (b BasisPoints) String() string {
 	return strings.TrimSuffix(strings.TrimRight(s, "0"), ".") + "%"
 }
 
+// Factor is a multiple in hundredths of a percent: 10000 is once.
+type Factor int
+
+// String gives "3x" or "1.5x".
+func (f Factor) String() string {
+	return strings.TrimSuffix(fmt.Sprintf("%d.%d", f/10000, f%10000/1000), ".0") + "x"
+}
+
 // Range is a count that may be anything from Min to Max.
 type Range struct{ Min, Max int }
 
@@ -125,6 +133,24 @@ func parseShare(s string) (BasisPoints, error) {
 		return 0, fmt.Errorf("want more than 0%% and at most 100%%, not %s", s)
 	}
 	return BasisPoints(n), nil
+}
+
+// parseFactor reads "3x" or "1.5x", from 1x to 100x.
+func parseFactor(s string) (Factor, error) {
+	digits, ok := strings.CutSuffix(s, "x")
+	whole, part, dot := strings.Cut(digits, ".")
+	n, err := parseCount(whole)
+	if !ok || err != nil || dot && (len(part) != 1 || part < "0" || part > "9") {
+		return 0, fmt.Errorf("want a factor such as 3x or 1.5x, not %q", clip(s))
+	}
+	f := Factor(n) * 10000
+	if dot {
+		f += Factor(part[0]-'0') * 1000
+	}
+	if n < 1 || f > 1000000 {
+		return 0, fmt.Errorf("want a factor from 1x to 100x, not %s", s)
+	}
+	return f, nil
 }
 
 // parseRange reads "1" or "1-2".

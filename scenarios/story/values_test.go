@@ -71,6 +71,50 @@ func TestParseShare(t *testing.T) {
 	}
 }
 
+func TestParseDurations(t *testing.T) {
+	for text, want := range map[string][2]time.Duration{
+		"2m": {2 * time.Minute, 2 * time.Minute}, "2m-2m30s": {2 * time.Minute, 150 * time.Second}, "1ms-1d": {time.Millisecond, 24 * time.Hour},
+	} {
+		least, most, err := parseDurations(text)
+		require.NoError(t, err, text)
+		require.Equal(t, want, [2]time.Duration{least, most}, text)
+	}
+	for _, text := range []string{"", "-", "2m-", "-2m", "2m-2m", "3m-2m", "2m-3m-4m", "2m - 3m", "2m--3m", "0s-1m"} {
+		_, _, err := parseDurations(text)
+		require.Error(t, err, text)
+	}
+}
+
+func TestParseFactor(t *testing.T) {
+	for text, want := range map[string]Factor{"1x": 10000, "3x": 30000, "1.5x": 15000, "100x": 1000000} {
+		got, err := parseFactor(text)
+		require.NoError(t, err, text)
+		require.Equal(t, want, got, text)
+		require.Equal(t, text, got.String())
+	}
+	for _, text := range []string{"", "x", "3", "0x", "0.9x", "1.55x", "1.x", "1.ax", "-3x", "101x", "100.1x", "3 x"} {
+		_, err := parseFactor(text)
+		require.Error(t, err, text)
+	}
+}
+
+// Each seed has its own instant, within the range, and other events keep theirs.
+func TestTimed(t *testing.T) {
+	s := &Story{Timeline: []Event{
+		{ID: "a", At: time.Minute, Latest: time.Minute, For: time.Second, Longest: 3 * time.Second},
+		{ID: "b", At: time.Minute, Latest: 2 * time.Minute},
+	}}
+	asked := map[string]uint64{"b at": 7 * uint64(time.Second), "a for": uint64(2*time.Second) + 1}
+	got := s.Timed(func(id, what string) uint64 { return asked[id+" "+what] })
+	require.Equal(t, []Event{
+		{ID: "a", At: time.Minute, Latest: time.Minute, For: time.Second, Longest: time.Second},
+		{ID: "b", At: 67 * time.Second, Latest: 67 * time.Second},
+	}, got.Timeline)
+	require.Equal(t, time.Minute, s.Timeline[1].At, "the story itself is nobody's to change")
+	asked["a for"] = uint64(2 * time.Second)
+	require.Equal(t, 3*time.Second, s.Timed(func(id, what string) uint64 { return asked[id+" "+what] }).Timeline[0].For)
+}
+
 func TestParseRange(t *testing.T) {
 	for text, want := range map[string]Range{"0": {0, 0}, "1": {1, 1}, "1-2": {1, 2}} {
 		got, err := parseRange(text)

@@ -472,6 +472,17 @@ func (r *reader) share(v value) BasisPoints {
 	return 0
 }
 
+func (r *reader) factor(v value) Factor {
+	if s, ok := r.scalar(v, "a factor such as 3x"); ok {
+		f, err := parseFactor(s)
+		if err != nil {
+			r.failf(v.pos, "%s: %v", v.key, err)
+		}
+		return f
+	}
+	return 0
+}
+
 func (r *reader) span(v value) Range {
 	if s, ok := r.scalar(v, "a count such as 1, or a range such as 1-2"); ok {
 		n, err := parseRange(s)

@@ -1,0 +1,101 @@
+package scenarios
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/require"
+)
+
+// TestExploredProgram plays the run of a seed for TestExplore.
+func TestExploredProgram(t *testing.T) {
+	seed := os.Getenv("SCENARIOS_EXPLORED")
+	say := func(outcome string, code int) {
+		fmt.Println(outcome)
+		os.Exit(code)
+	}
+	shout := func(text string, code int) {
+		fmt.Fprintln(os.Stderr, text)
+		os.Exit(code)
+	}
+	bad := func(name, first string) string {
+		return `{"verdicts":[{"name":"quiet","ok":true},{"name":"` + name + `","measured":"2","budget":"0","first":"` + first + `"}]}`
+	}
+	switch seed {
+	case "":
+		return // only a part of TestExplore
+	case "12":
+		say(bad("gaps", "ana at 1:02"), 1)
+	case "14":
+		say(bad("gaps", "raj at 3:04"), 1)
+	case "15":
+		say(`{"idle":["dark"]}`, 1)
+	case "16":
+		shout("panic: oh\n\ngoroutine 7 [running]:\nmain.main()\ngithub.com/espra/protoplex/nodes/live.(*hub).publish(0x1)", 2)
+	case "17":
+		shout("sim: virtual time has stood still for 30s of real time; all goroutines:", 4)
+	case "18":
+		shout("protoplex: 1 goroutines survived their machines; the first:\ngithub.com/espra/protoplex/nodes/seed.Run(0x1)", 4)
+	case "19":
+		shout("protoplex: disk full", 4)
+	case "20":
+		select {} // for ever
+	default:
+		say(`{"held":true}`, 0)
+	}
+}
+
+func explored(ctx context.Context, seed uint64) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestExploredProgram$")
+	cmd.Env = append(os.Environ(), "SCENARIOS_EXPLORED="+strconv.FormatUint(seed, 10))
+	return cmd
+}
+
+func TestExplore(t *testing.T) {
+	var told atomic.Uint64
+	e := Explorer{Command: explored, Jobs: 3, Progress: func(played, found uint64) { told.Store(played*100 + found) }}
+	x, err := e.Explore(t.Context(), 11, 9)
+	require.NoError(t, err)
+	require.Equal(t, uint64(907), told.Load())
+	require.Empty(t, cmp.Diff(Exploration{First: 11, Seeds: 9, Played: 9, Next: 20, Groups: []Group{
+		{Finding{Crash, "panic: oh in github.com/espra/protoplex/nodes/live.(*hub).publish",
+			"panic: oh\n\ngoroutine 7 [running]:\nmain.main()\ngithub.com/espra/protoplex/nodes/live.(*hub).publish(0x1)"}, []uint64{16}},
+		{Finding{Stuck, "virtual time stood still", "sim: virtual time has stood still for 30s of real time; all goroutines:"}, []uint64{17}},
+		{Finding{Leak, "code outlived its machine in github.com/espra/protoplex/nodes/seed.Run",
+			"protoplex: 1 goroutines survived their machines; the first:\ngithub.com/espra/protoplex/nodes/seed.Run(0x1)"}, []uint64{18}},
+		{Finding{Other, "exit status 4", "protoplex: disk full"}, []uint64{19}},
+		{Finding{Broken, "gaps", "2, budget 0; first: ana at 1:02"}, []uint64{12, 14}},
+		{Finding{Idle, "dark", "it touched nothing"}, []uint64{15}},
+	}}, x))
+}
+
+// A run that never ends is a finding, and not the end of the search.
+func TestExploreLimit(t *testing.T) {
+	e := Explorer{Command: explored, Limit: time.Second}
+	x, err := e.Explore(t.Context(), 20, 1)
+	require.NoError(t, err)
+	require.Equal(t, []Group{{Finding{Stuck, "the run took too long", "stopped after 1s of real time"}, []uint64{20}}}, x.Groups)
+}
+
+// Who stops the search keeps what it has found, and is told where to go on.
+func TestExploreStopped(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	e := Explorer{Command: explored, Jobs: 2, Progress: func(played, _ uint64) {
+		if played == 2 {
+			cancel() // seed 20 runs for ever
+		}
+	}}
+	x, err := e.Explore(ctx, 19, 100)
+	require.NoError(t, err)
+	require.Equal(t, uint64(2), x.Played)
+	require.Equal(t, uint64(20), x.Next)
+	require.Len(t, x.Groups, 1)
+	require.Equal(t, []uint64{19}, x.Groups[0].Seeds)
+}
