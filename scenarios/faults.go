@@ -34,6 +34,8 @@ func (p *platform) strikes() ([]strike, error) {
 			p.pause(&s)
 		case "clock-step":
 			p.clockStep(&s)
+		case "clock-drift":
+			p.clockDrift(&s)
 		case "partition":
 			p.impair(&s, sim.Conditions{Cut: true}, p.onLink(e.On))
 		case "isolated":
@@ -163,6 +165,19 @@ func (p *platform) clockStep(s *strike) {
 	}
 	s.begin = func() { step(by) }
 	s.heal = func() { step(-by) }
+	s.touched = func() uint64 { return struck }
+}
+
+func (p *platform) clockDrift(s *strike) {
+	struck := uint64(0)
+	drift := func(gains time.Duration) {
+		for _, m := range p.selected(s.event.On) {
+			struck++
+			m.Clock().Drift(int64(gains)) // nanoseconds a second are parts per billion
+		}
+	}
+	s.begin = func() { drift(s.event.Params.Duration("gains")) }
+	s.heal = func() { drift(0) }
 	s.touched = func() uint64 { return struck }
 }
 

@@ -1,6 +1,9 @@
 package story
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // Need says whether a fault takes a duration after which it heals.
 type Need string
@@ -110,6 +113,13 @@ var Faults = []Fault{
 		Promise: "no wait and no lease depends on it",
 		On:      hosts, For: Optional,
 		Params: []Param{{Name: "by", Type: TypeOffset, Required: true, About: "forward, or back if negative"}},
+	},
+	{
+		Name:    "clock-drift",
+		About:   "both clocks of a machine run fast or slow; they keep time again from the end on, where they are",
+		Promise: "leases allow for 1 ms a second; no wait depends on more",
+		On:      hosts, For: Optional,
+		Params: []Param{{Name: "gains", Type: TypeOffset, Required: true, Most: 100 * time.Millisecond, About: "in each second; it loses if negative"}},
 	},
 }
 

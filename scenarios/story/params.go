@@ -29,7 +29,8 @@ type Param struct {
 	Name     string
 	Type     Type
 	Required bool
-	About    string // one line
+	Most     time.Duration // of a duration or an offset, either way; 0 is no bound
+	About    string        // one line
 }
 
 // Value is one parameter as a file gives it. Which field holds it depends on
@@ -90,6 +91,9 @@ func (r *reader) values(f fields, params []Param, s *Story, machines []Machine) 
 			out.Duration = r.duration(v, false)
 		case TypeOffset:
 			out.Duration = r.duration(v, true)
+			if p.Most > 0 && out.Duration.Abs() > p.Most {
+				r.failf(v.pos, "%s: want at most %v, either way", v.key, short(p.Most))
+			}
 		case TypeShare:
 			out.Share = r.share(v)
 		case TypeFactor:
