@@ -62,11 +62,15 @@ func Load(h History, settled time.Duration, atMost int) Verdict {
 	return d.verdict("load of any part, of the usual", factor(int(worst)), factor(atMost))
 }
 
+// few is how many more of anything are no leak: kept connections are spread by
+// chance.
+const few = 4
+
 // Baseline judges that a time after the fault healed no group has more
 // connections or bytes than at any time before the first fault, and the platform
-// no more goroutines, with a tenth to spare. What counts is the least of the last
-// minute, for connections come and go, and what has leaked stays. It counts the
-// groups, and once the goroutines.
+// no more goroutines, with a fiftieth and a few to spare. What counts is the least
+// of the last minute, for connections come and go, and what has leaked stays. It
+// counts the groups, and once the goroutines.
 func Baseline(h History, f Fault, settled, within time.Duration) Verdict {
 	var d docket
 	first, deadline := firstFault(h), f.Until+within
@@ -77,7 +81,7 @@ func Baseline(h History, f Fault, settled, within time.Duration) Verdict {
 			return
 		}
 		d.judged++
-		if now > usual+usual/10 {
+		if now > usual+usual/50+few {
 			d.broke(deadline, "%s: %d until %s, and at most %d before", what, now, Offset(deadline), usual)
 		}
 	}
