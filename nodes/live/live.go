@@ -15,9 +15,12 @@
 // 421, and tunnels that it may no longer serve are closed with 4001. Keys that no
 // table gives to anybody who runs are answered 503.
 //
+// The other nodes of a cell use channels too, over the meta port; Client does it
+// for them.
+//
 // Start reading at hub.go, which is the channels without any network, then
 // tunnel.go, which is one WebSocket, then home.go and cell.go. How to ask over
-// plain HTTP is said at ServeHTTP.
+// plain HTTP is said at ServeHTTP, and how nodes do in member.go.
 package live
 
 import (
@@ -123,8 +126,8 @@ func parse(m nodes.Machine, args []string) (options, error) {
 	})
 	o.cell.Define(f)
 	f.Func("home", "", func(s string) error {
-		if s == "" || slices.Contains(o.homes, hostName(s)) {
-			return fmt.Errorf("empty or repeated host %q", s)
+		if name := hostName(s); name == "" || name == CellHost || slices.Contains(o.homes, name) {
+			return fmt.Errorf("empty, reserved or repeated host %q", s)
 		}
 		o.homes = append(o.homes, hostName(s))
 		return nil
