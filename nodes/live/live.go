@@ -30,6 +30,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -65,6 +66,10 @@ var _ nodes.Role = Run
 //	--all-history-bytes N  and those of all channels together (256MiB)
 //	--max-tunnels N      tunnels, streams and waiting polls at once (20000)
 //	--max-channels N     channels kept at once (50000)
+//	--client-tunnels N   tunnels, streams and waiting polls of one client, which is
+//	                     an address or, for IPv6, its 64-bit network (1000)
+//	--client-channels N  channels that its tunnels subscribe to (5000)
+//	--proxies NETWORKS   whose X-Forwarded-For is believed (those that are private)
 //
 // It returns nil after a Terminate, having closed its tunnels with 1012, and
 // the context's error when ctx ends.
@@ -107,12 +112,15 @@ type options struct {
 	limits    limits
 	queue     int
 	tunnels   int
+	crowd     crowd
+	proxies   []netip.Prefix
 }
 
 func parse(m nodes.Machine, args []string) (options, error) {
 	o := options{
 		queue:   256 << 10,
 		tunnels: 20_000,
+		crowd:   crowd{guests: 1000, channels: 5000},
 		limits:  limits{history: 1000, historyBytes: 1 << 20, allBytes: 256 << 20, channels: 50_000, perKey: 10_000},
 	}
 	f := flag.NewFlagSet("live", flag.ContinueOnError)
@@ -140,11 +148,18 @@ func parse(m nodes.Machine, args []string) (options, error) {
 	f.Func("queue-bytes", "", count(&o.queue))
 	f.Func("max-tunnels", "", count(&o.tunnels))
 	f.Func("max-channels", "", count(&o.limits.channels))
+	f.Func("client-tunnels", "", count(&o.crowd.guests))
+	f.Func("client-channels", "", count(&o.crowd.channels))
+	proxies := f.String("proxies", privateRanges, "")
 	if err := f.Parse(args); err != nil {
 		return options{}, fmt.Errorf("live: flags: %w", err)
 	}
 	if f.NArg() > 0 {
 		return options{}, fmt.Errorf("live: unexpected argument %q", f.Arg(0))
+	}
+	var err error
+	if o.proxies, err = parsePrefixes(*proxies); err != nil {
+		return options{}, fmt.Errorf("live: --proxies: %w", err)
 	}
 	if o.homeCheck <= 0 {
 		return options{}, fmt.Errorf("live: --home-check must be above zero")

@@ -54,6 +54,7 @@ type server struct {
 	opened  uint64 // guests and members ever; their ids
 	guests  map[uint64]guest
 	members map[uint64]*member
+	crowd   crowd
 	closed  bool // no more of either
 	left    bool // the Seed knows that this node goes
 }
@@ -66,6 +67,7 @@ func newServer(ctx context.Context, m nodes.Machine, o options, l net.Listener) 
 		table:   placement.Watch(o.table, m.Elapsed, nil),
 		homes:   newHomes(o.region, o.homes),
 		guests:  make(map[uint64]guest),
+		crowd:   crowd{o.crowd.guests, o.crowd.channels, make(map[string]*share)},
 		members: make(map[uint64]*member),
 	}
 	if o.cell.Joined() {
@@ -245,7 +247,7 @@ func (s *server) leave() {
 // at once if there is anything to tell, else when something is said, or after
 // ?wait=DURATION, which more than 50s counts as. A browser's EventSource gives
 // up at any status but 200, so that its page has to open another after 421 and
-// 503. The host CellHost is answered 403: its channels are on the meta port.
+// 503. A client with too many tunnels, streams and polls is answered 429. The host CellHost is answered 403: its channels are on the meta port.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/health" {
 		s.drain.ServeHTTP(w, r)
@@ -265,7 +267,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// A page of another site gains nothing here: nothing that a browser adds by
 	// itself, such as a cookie, gives any right.
 	w.Header().Set("Access-Control-Allow-Origin", "*")
-	v := visit{host: hostName(r.Host)}
+	v := visit{host: hostName(r.Host), client: clientOf(r, s.o.proxies)}
 	v.key = v.host + "/" + name
 	v.raw, _ = r.Context().Value(rawConn{}).(net.Conn)
 	switch {
