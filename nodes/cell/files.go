@@ -15,7 +15,8 @@ import (
 //	--seeds SEEDS      the Seeds of the cell, NAME=HOST:PORT of their meta ports,...
 //	--cell-cert FILE   this node's certificate of the cell and its key, PEM
 //	--cell-roots FILE  the cell's authority, PEM
-//	--meta ADDRESS     where to serve the meta port (:9090)
+//	--meta ADDRESS     where to serve the meta port (:9090); all nodes of a cell
+//	                   have the same, for tables name public ports only
 type Flags struct {
 	Seeds []Seed
 	Cert  string

@@ -126,21 +126,23 @@ func (l *Link) Run(ctx context.Context) error {
 		if i := slices.IndexFunc(l.o.Seeds, func(s Seed) bool { return s.Name == hint }); i >= 0 {
 			next = i
 		}
-		if err := nodes.Sleep(ctx, l.m, "cell/backoff", l.backoff(failures, n)); err != nil {
+		if err := nodes.Sleep(ctx, l.m, "cell/backoff", Backoff(l.m, l.draw+"/backoff", n, failures)); err != nil {
 			return err
 		}
 	}
 }
 
-// backoff gives the n-th wait: longer with each failure, and anywhere in its
-// range, so that the nodes of a lost Seed do not come all at once.
-func (l *Link) backoff(failures int, n uint64) time.Duration {
+// Backoff gives the wait of somebody who tries again after some failures in a
+// row: longer with each, up to some seconds, and anywhere in its range, so that
+// the nodes of a lost one do not come all at once. Draw names the random numbers,
+// of which this is the n-th.
+func Backoff(m nodes.Machine, draw string, n uint64, failures int) time.Duration {
 	longest := minBackoff
 	for i := 1; i < failures && longest < maxBackoff; i++ {
 		longest *= 2
 	}
 	longest = min(longest, maxBackoff)
-	return longest/4 + time.Duration(l.m.Rand(l.draw+"/backoff", n)%uint64(longest*3/4))
+	return longest/4 + time.Duration(m.Rand(draw, n)%uint64(longest*3/4))
 }
 
 func (l *Link) log(seed Seed, welcome bool, err error) {

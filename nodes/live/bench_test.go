@@ -178,7 +178,7 @@ func startLive(b *testing.B) contender {
 	host := nodes.Host{Name: "live-1", Region: "us-east", Proc: "live"}
 	m, err := nodes.NewOS(nodes.OSOptions{Host: host, Root: b.TempDir(), Log: slog.New(c.cut)})
 	require.NoError(b, err)
-	o, err := parse(m, nil)
+	o, err := parse(m, []string{"--client-tunnels", "20000"}) // all come from one address
 	require.NoError(b, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(b, err)

@@ -56,12 +56,15 @@ func (s *server) obey(_ context.Context, o cell.Order) error {
 func (s *server) servePort(ctx context.Context) error {
 	gauges := s.link.Gauges()
 	gauges["protoplex_live_tunnels"] = func() float64 { return float64(len(s.sorted())) }
+	gauges["protoplex_live_members"] = func() float64 { return float64(len(s.sortedMembers())) }
+	gauges["protoplex_live_member_subscriptions"] = func() float64 { return float64(s.memberSubs.Load()) }
 	return meta.Serve(ctx, s.m, meta.Options{
 		Identity: s.port,
 		Listen:   s.o.cell.Meta,
 		Orders:   s.fence,
 		Facts:    s.link.Facts(),
 		Gauges:   gauges,
+		Routes:   s.memberRoutes(),
 		Drain:    func() error { s.drain.Begin(s.ctx); return nil },
 		Health: func() error {
 			if s.drain.Draining() {

@@ -22,6 +22,7 @@ type visit struct {
 	id        uint64
 	name      string // the id as text, for timers
 	host, key string
+	client    string
 	raw       net.Conn // what the guest came over, to cut it
 }
 
@@ -49,11 +50,16 @@ const (
 	spreadRetry = 5 * time.Second
 )
 
-// full reports whether there are as many guests as there may be.
-func (s *server) full() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.guests) >= s.o.tunnels
+// full says why there is no place for another guest of a client, if there is
+// none. The caller holds the lock.
+func (s *server) full(client string) *ending {
+	switch {
+	case len(s.guests) >= s.o.tunnels:
+		return &ending{code: CloseFull, text: "too many tunnels"}
+	case s.crowd.crowded(client):
+		return &ending{code: ClosePolicy, text: "too many tunnels of one client"}
+	}
+	return nil
 }
 
 // admit gives a guest its id and its place, and nil; or the reason why not. The
@@ -65,11 +71,12 @@ func (s *server) admit(g guest, prepare func()) *ending {
 	if s.closed {
 		return &ending{code: CloseRestart, text: "restart, resume"}
 	}
-	if len(s.guests) >= s.o.tunnels {
-		return &ending{code: CloseFull, text: "too many tunnels"}
-	}
-	s.opened++
 	v := g.who()
+	if full := s.full(v.client); full != nil {
+		return full
+	}
+	s.crowd.enter(v.client)
+	s.opened++
 	v.id = s.opened
 	v.name = strconv.FormatUint(v.id, 10)
 	prepare()
@@ -81,6 +88,7 @@ func (s *server) admit(g guest, prepare func()) *ending {
 func (s *server) dismiss(g guest) {
 	s.mu.Lock()
 	delete(s.guests, g.who().id)
+	s.crowd.leave(g.who().client)
 	s.mu.Unlock()
 	s.running.Done()
 }

@@ -15,9 +15,12 @@
 // 421, and tunnels that it may no longer serve are closed with 4001. Keys that no
 // table gives to anybody who runs are answered 503.
 //
+// The other nodes of a cell use channels too, over the meta port; Client does it
+// for them.
+//
 // Start reading at hub.go, which is the channels without any network, then
 // tunnel.go, which is one WebSocket, then home.go and cell.go. How to ask over
-// plain HTTP is said at ServeHTTP.
+// plain HTTP is said at ServeHTTP, and how nodes do in member.go.
 package live
 
 import (
@@ -27,6 +30,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -62,6 +66,10 @@ var _ nodes.Role = Run
 //	--all-history-bytes N  and those of all channels together (256MiB)
 //	--max-tunnels N      tunnels, streams and waiting polls at once (20000)
 //	--max-channels N     channels kept at once (50000)
+//	--client-tunnels N   tunnels, streams and waiting polls of one client, which is
+//	                     an address or, for IPv6, its 64-bit network (1000)
+//	--client-channels N  channels that its tunnels subscribe to (5000)
+//	--proxies NETWORKS   whose X-Forwarded-For is believed (those that are private)
 //
 // It returns nil after a Terminate, having closed its tunnels with 1012, and
 // the context's error when ctx ends.
@@ -104,12 +112,15 @@ type options struct {
 	limits    limits
 	queue     int
 	tunnels   int
+	crowd     crowd
+	proxies   []netip.Prefix
 }
 
 func parse(m nodes.Machine, args []string) (options, error) {
 	o := options{
 		queue:   256 << 10,
 		tunnels: 20_000,
+		crowd:   crowd{guests: 1000, channels: 5000},
 		limits:  limits{history: 1000, historyBytes: 1 << 20, allBytes: 256 << 20, channels: 50_000, perKey: 10_000},
 	}
 	f := flag.NewFlagSet("live", flag.ContinueOnError)
@@ -123,8 +134,8 @@ func parse(m nodes.Machine, args []string) (options, error) {
 	})
 	o.cell.Define(f)
 	f.Func("home", "", func(s string) error {
-		if s == "" || slices.Contains(o.homes, hostName(s)) {
-			return fmt.Errorf("empty or repeated host %q", s)
+		if name := hostName(s); name == "" || name == CellHost || slices.Contains(o.homes, name) {
+			return fmt.Errorf("empty, reserved or repeated host %q", s)
 		}
 		o.homes = append(o.homes, hostName(s))
 		return nil
@@ -137,11 +148,18 @@ func parse(m nodes.Machine, args []string) (options, error) {
 	f.Func("queue-bytes", "", count(&o.queue))
 	f.Func("max-tunnels", "", count(&o.tunnels))
 	f.Func("max-channels", "", count(&o.limits.channels))
+	f.Func("client-tunnels", "", count(&o.crowd.guests))
+	f.Func("client-channels", "", count(&o.crowd.channels))
+	proxies := f.String("proxies", privateRanges, "")
 	if err := f.Parse(args); err != nil {
 		return options{}, fmt.Errorf("live: flags: %w", err)
 	}
 	if f.NArg() > 0 {
 		return options{}, fmt.Errorf("live: unexpected argument %q", f.Arg(0))
+	}
+	var err error
+	if o.proxies, err = parsePrefixes(*proxies); err != nil {
+		return options{}, fmt.Errorf("live: --proxies: %w", err)
 	}
 	if o.homeCheck <= 0 {
 		return options{}, fmt.Errorf("live: --home-check must be above zero")

@@ -34,7 +34,7 @@ func (p *poll) ask(e ending) bool {
 func (s *server) openPoll(w http.ResponseWriter, r *http.Request, v visit, channel string, q question) {
 	p := &poll{visit: v, rung: make(chan struct{}, 1), left: make(chan struct{})}
 	if refused := s.admit(p, func() {}); refused != nil {
-		unavailable(w, refused.text)
+		turnAway(w, *refused)
 		return
 	}
 	defer s.dismiss(p)

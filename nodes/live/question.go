@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// longestWait bounds how long a poll waits, below the time after which proxies
-// give an answer up.
+// longestWait bounds how long a poll waits, below the time for which clients and
+// what is between keep a silent connection.
 const longestWait = 50 * time.Second
 
 // question is what a GET of a channel asks for.
@@ -64,6 +64,16 @@ func parseQuestion(query string, h http.Header) (question, error) {
 		q.wait = min(d, longestWait)
 	}
 	return q, nil
+}
+
+// Wait gives for how long the answer to a GET of a channel may be held back, as
+// its query asks.
+func Wait(query string) time.Duration {
+	q, err := parseQuestion(query, nil)
+	if err != nil || q.events {
+		return 0 // it is answered at once
+	}
+	return q.wait
 }
 
 // accepts reports whether a kind of content is named in Accept headers.

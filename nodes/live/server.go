@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -47,21 +48,27 @@ type server struct {
 	spread  string         // name of the random numbers that spread who comes back
 	running sync.WaitGroup // guests, and those who close their tunnels
 
-	mu     sync.Mutex
-	opened uint64 // guests ever; their ids
-	guests map[uint64]guest
-	closed bool // no more guests
-	left   bool // the Seed knows that this node goes
+	memberSubs atomic.Int64
+
+	mu      sync.Mutex
+	opened  uint64 // guests and members ever; their ids
+	guests  map[uint64]guest
+	members map[uint64]*member
+	crowd   crowd
+	closed  bool // no more of either
+	left    bool // the Seed knows that this node goes
 }
 
 func newServer(ctx context.Context, m nodes.Machine, o options, l net.Listener) (*server, error) {
 	s := &server{
-		ctx:    ctx,
-		m:      m,
-		o:      o,
-		table:  placement.Watch(o.table, m.Elapsed, nil),
-		homes:  newHomes(o.region, o.homes),
-		guests: make(map[uint64]guest),
+		ctx:     ctx,
+		m:       m,
+		o:       o,
+		table:   placement.Watch(o.table, m.Elapsed, nil),
+		homes:   newHomes(o.region, o.homes),
+		guests:  make(map[uint64]guest),
+		crowd:   crowd{o.crowd.guests, o.crowd.channels, make(map[string]*share)},
+		members: make(map[uint64]*member),
 	}
 	if o.cell.Joined() {
 		if err := s.join(l); err != nil {
@@ -147,6 +154,9 @@ const handOverTime = 2 * time.Second
 func (s *server) finish() {
 	s.leave()
 	n := s.askAll(func(*visit) bool { return true }, CloseRestart, "restart, resume")
+	for _, mb := range s.sortedMembers() {
+		mb.end(errMemberRestart)
+	}
 	s.m.Log().Info("finishing", "tunnels", n)
 	done := make(chan struct{})
 	go func() { s.running.Wait(); close(done) }()
@@ -191,6 +201,9 @@ func (s *server) watchTable(ctx context.Context) {
 // channels.
 func (s *server) supersede(gone func(*visit) bool, goneKey func(string) bool) int {
 	n := s.askAll(gone, CloseMoved, "moved, resume")
+	for _, mb := range s.sortedMembers() {
+		mb.lose(goneKey)
+	}
 	s.hub.forget(goneKey)
 	return n
 }
@@ -234,7 +247,7 @@ func (s *server) leave() {
 // at once if there is anything to tell, else when something is said, or after
 // ?wait=DURATION, which more than 50s counts as. A browser's EventSource gives
 // up at any status but 200, so that its page has to open another after 421 and
-// 503.
+// 503. A client with too many tunnels, streams and polls is answered 429. The host CellHost is answered 403: its channels are on the meta port.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/health" {
 		s.drain.ServeHTTP(w, r)
@@ -254,10 +267,12 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// A page of another site gains nothing here: nothing that a browser adds by
 	// itself, such as a cookie, gives any right.
 	w.Header().Set("Access-Control-Allow-Origin", "*")
-	v := visit{host: hostName(r.Host)}
+	v := visit{host: hostName(r.Host), client: clientOf(r, s.o.proxies)}
 	v.key = v.host + "/" + name
 	v.raw, _ = r.Context().Value(rawConn{}).(net.Conn)
 	switch {
+	case v.host == CellHost:
+		http.Error(w, "channels of the cell are not at this port", http.StatusForbidden)
 	case s.refuse(w, v.host, v.key):
 	case !hasChannel:
 		s.openTunnel(w, r, v)
@@ -311,7 +326,7 @@ func (s *server) refusal(host, key string) int {
 	if leaving && s.link == nil {
 		return http.StatusServiceUnavailable
 	}
-	if !s.homes.serves(host) {
+	if host != CellHost && !s.homes.serves(host) {
 		return http.StatusMisdirectedRequest
 	}
 	status := s.placed(s.table.Current(), key)
@@ -350,7 +365,12 @@ func (s *server) publish(w http.ResponseWriter, r *http.Request, key, channel st
 	if s.refuse(w, hostName(r.Host), key) {
 		return
 	}
-	position, err := s.hub.publish(key, channel, string(data))
+	s.accept(w, key, channel, string(data))
+}
+
+// accept publishes, and answers the position.
+func (s *server) accept(w http.ResponseWriter, key, channel, data string) {
+	position, err := s.hub.publish(key, channel, data)
 	if err != nil {
 		unavailable(w, "too many channels")
 		return

@@ -38,7 +38,7 @@ func (s *server) openStream(w http.ResponseWriter, r *http.Request, v visit, cha
 		st.queue = newQueue(s.o.queue, func() { st.end(ending{code: CloseResume, text: "too slow, resume"}) })
 	})
 	if refused != nil {
-		unavailable(w, refused.text)
+		turnAway(w, *refused)
 		return
 	}
 	defer s.dismiss(st)

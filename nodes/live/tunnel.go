@@ -51,8 +51,11 @@ func (s *server) openTunnel(w http.ResponseWriter, r *http.Request, v visit) {
 		http.Error(w, "WebSocket subprotocol "+Subprotocol+" required", http.StatusBadRequest)
 		return
 	}
-	if s.full() {
-		unavailable(w, "too many tunnels")
+	s.mu.Lock()
+	full := s.full(v.client)
+	s.mu.Unlock()
+	if full != nil {
+		turnAway(w, *full)
 		return
 	}
 	t := &tunnel{
@@ -158,6 +161,7 @@ func (t *tunnel) run() {
 	for _, name := range slices.Sorted(maps.Keys(t.subs)) {
 		t.s.hub.unsubscribe(t.subs[name])
 	}
+	t.s.takeChannels(t.client, -len(t.subs))
 	<-t.written
 	<-pinged
 	end := t.ending.Load()
@@ -304,6 +308,7 @@ func (t *tunnel) act(f clientFrame) bool {
 		if sub := t.subs[f.Channel]; sub != nil {
 			t.s.hub.unsubscribe(sub)
 			delete(t.subs, f.Channel)
+			t.s.takeChannels(t.client, -1)
 		}
 	case "publish":
 		position, err := t.s.hub.publish(t.key, f.Channel, f.Data)
@@ -325,8 +330,13 @@ func (t *tunnel) subscribe(f clientFrame) bool {
 		t.fail(ClosePolicy, "too-many-channels", "too many channels in one tunnel")
 		return false
 	}
+	if !t.s.takeChannels(t.client, 1) {
+		t.fail(ClosePolicy, "too-many-channels", "too many channels of one client")
+		return false
+	}
 	sub, err := t.s.hub.subscribe(t.key, f.Channel, f.Position, t.queue)
 	if err != nil {
+		t.s.takeChannels(t.client, -1)
 		t.fail(CloseFull, "no-room", "too many channels")
 		return false
 	}

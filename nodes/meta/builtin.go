@@ -29,7 +29,7 @@ func (s *server) builtin() []Route {
 	routes := []Route{
 		{Pattern: "GET /health", Body: 1, Handler: http.HandlerFunc(s.serveHealth)},
 		{Pattern: "GET /status", Body: 1, Handler: http.HandlerFunc(s.serveStatus)},
-		{Pattern: "GET /metrics", Body: 1, Concurrency: 4, Handler: http.HandlerFunc(s.serveMetrics)},
+		{Pattern: "GET /metrics", Body: 1, Concurrency: 4, Handler: s.metrics.handler()},
 	}
 	if s.o.Drain != nil {
 		routes = append(routes, Route{Pattern: "POST /drain", Roles: orders,

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"github.com/espra/protoplex/nodes"
@@ -87,4 +88,25 @@ func TestManyStreams(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// Names that Prometheus would not take, or that are there twice, are noticed at
+// the start.
+func TestMetricNames(t *testing.T) {
+	w := desk{}
+	m := (&metatest.Cell{T: t, W: w}).NewMachine("node")
+	id := metatest.NewCell(t, w, "us-east", m.Now()).Identity("live", "live-1")
+	one := func() float64 { return 1 }
+	for _, o := range []meta.Options{
+		{Gauges: map[string]func() float64{"": one}},
+		{Gauges: map[string]func() float64{"protoplex_uptime_seconds": one}},
+		{Collectors: []prometheus.Collector{counter("x_total"), counter("x_total")}},
+	} {
+		o.Identity, o.Listen = id, "127.0.0.1:0"
+		require.ErrorContains(t, meta.Serve(t.Context(), m, o), "meta: metrics: ")
+	}
+}
+
+func counter(name string) prometheus.Collector {
+	return prometheus.NewCounter(prometheus.CounterOpts{Name: name})
 }

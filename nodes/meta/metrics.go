@@ -1,113 +1,83 @@
 package meta
 
 import (
-	"bytes"
-	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"runtime"
 	"slices"
 	"strconv"
-	"strings"
-	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// metrics counts what the meta port does, and shows it in the text format of
-// Prometheus. Each process has its own.
+// metrics count what the meta port does: the rate of its requests, their errors
+// and their durations. Each process has a registry of its own. It has none of
+// the library's collectors of the Go runtime and the process: what these read is
+// of the operating system, and differs from run to run in a simulated world.
 type metrics struct {
-	mu       sync.Mutex
-	requests map[requestKind]uint64
-	orders   map[string]uint64 // by result
-	streams  map[string]int64  // open now, by route
+	registry  *prometheus.Registry
+	requests  *prometheus.CounterVec
+	durations *prometheus.HistogramVec
+	orders    *prometheus.CounterVec
+	streams   *prometheus.GaugeVec
 }
 
-type requestKind struct {
-	route  string
-	status int
-}
-
-func newMetrics() *metrics {
-	return &metrics{requests: make(map[requestKind]uint64), orders: make(map[string]uint64), streams: make(map[string]int64)}
-}
-
-func (x *metrics) request(route string, status int) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.requests[requestKind{route, status}]++
-}
-
-func (x *metrics) order(result string) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.orders[result]++
-}
-
-func (x *metrics) stream(route string, n int64) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.streams[route] += n
-}
-
-func (s *server) serveMetrics(w http.ResponseWriter, _ *http.Request) {
-	var t exposition
+// newMetrics registers the port's own metrics and those that its options name.
+func (s *server) newMetrics() error {
 	name := s.o.Identity.Name()
-	t.family("protoplex_build_info", "gauge", "What runs here.")
-	t.sample("protoplex_build_info", 1, "cell", name.Cell, "role", name.Role, "version", s.o.Version, "goversion", runtime.Version())
-	t.family("protoplex_uptime_seconds", "gauge", "Time since the meta port was made.")
-	t.sample("protoplex_uptime_seconds", (s.m.Elapsed() - s.since).Seconds())
-	s.metrics.show(&t)
+	x := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "protoplex_meta_requests_total",
+			Help: "Requests answered, and streams ended."}, []string{"route", "code"}),
+		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "protoplex_meta_request_duration_seconds",
+			Help: "How long answers took. Streams do not count.", Buckets: prometheus.DefBuckets}, []string{"route"}),
+		orders: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "protoplex_meta_orders_total",
+			Help: "Orders, by what became of them."}, []string{"result"}),
+		streams: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "protoplex_meta_streams",
+			Help: "Streams open now."}, []string{"route"}),
+	}
+	all := []prometheus.Collector{x.requests, x.durations, x.orders, x.streams,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "protoplex_build_info", Help: "What runs here.",
+			ConstLabels: prometheus.Labels{"cell": name.Cell, "role": name.Role, "version": s.o.Version, "goversion": runtime.Version()}},
+			func() float64 { return 1 }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "protoplex_uptime_seconds", Help: "Time since the meta port was made."},
+			func() float64 { return (s.m.Elapsed() - s.since).Seconds() }),
+	}
 	for _, gauge := range slices.Sorted(maps.Keys(s.o.Gauges)) {
-		t.family(gauge, "gauge", "")
-		t.sample(gauge, s.o.Gauges[gauge]())
+		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: gauge}, s.o.Gauges[gauge]))
 	}
-	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
-	_, _ = w.Write(t.Bytes()) // the peer may be gone
+	var errs []error
+	for _, c := range append(all, s.o.Collectors...) {
+		errs = append(errs, x.registry.Register(c))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("meta: metrics: %w", err)
+	}
+	s.metrics = x
+	return nil
 }
 
-func (x *metrics) show(t *exposition) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	t.family("protoplex_meta_requests_total", "counter", "Requests answered, and streams ended.")
-	for _, k := range slices.SortedFunc(maps.Keys(x.requests), func(a, b requestKind) int {
-		return cmp.Or(strings.Compare(a.route, b.route), a.status-b.status)
-	}) {
-		t.sample("protoplex_meta_requests_total", float64(x.requests[k]), "route", k.route, "code", strconv.Itoa(k.status))
-	}
-	t.family("protoplex_meta_orders_total", "counter", "Orders, by what became of them.")
-	for _, result := range slices.Sorted(maps.Keys(x.orders)) {
-		t.sample("protoplex_meta_orders_total", float64(x.orders[result]), "result", result)
-	}
-	t.family("protoplex_meta_streams", "gauge", "Streams open now.")
-	for _, route := range slices.Sorted(maps.Keys(x.streams)) {
-		t.sample("protoplex_meta_streams", float64(x.streams[route]), "route", route)
+func (x *metrics) request(route string, status int, took time.Duration) {
+	x.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
+	if status != http.StatusSwitchingProtocols {
+		x.durations.WithLabelValues(route).Observe(took.Seconds())
 	}
 }
 
-// exposition is a text in the format of Prometheus.
-type exposition struct{ bytes.Buffer }
+func (x *metrics) order(result string) { x.orders.WithLabelValues(result).Inc() }
 
-func (t *exposition) family(name, kind, help string) {
-	if help != "" {
-		fmt.Fprintf(t, "# HELP %s %s\n", name, help)
-	}
-	fmt.Fprintf(t, "# TYPE %s %s\n", name, kind)
-}
+func (x *metrics) stream(route string, n float64) { x.streams.WithLabelValues(route).Add(n) }
 
-// sample adds a value, with labels as names and values in turn.
-func (t *exposition) sample(name string, value float64, labels ...string) {
-	t.WriteString(name)
-	for i := 0; i+1 < len(labels); i += 2 {
-		separator := ","
-		if i == 0 {
-			separator = "{"
-		}
-		escaped := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(labels[i+1])
-		fmt.Fprintf(t, `%s%s="%s"`, separator, labels[i], escaped)
-	}
-	if len(labels) > 0 {
-		t.WriteByte('}')
-	}
-	fmt.Fprintf(t, " %s\n", strconv.FormatFloat(value, 'g', -1, 64))
+// handler shows the metrics in the formats of Prometheus. Uncompressed, for the
+// library's pool of compressors is one for all nodes of a process.
+func (x *metrics) handler() http.Handler {
+	show := promhttp.HandlerFor(x.registry, promhttp.HandlerOpts{DisableCompression: true})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		show.ServeHTTP(w, r)
+	})
 }

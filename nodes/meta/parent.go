@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/espra/protoplex/nodes"
 )
 
@@ -24,6 +26,7 @@ func Parent(ctx context.Context, m nodes.Machine, po nodes.ParentOptions, o Opti
 	defer done()
 	o.Facts = withDefault(o.Facts, "node", func() any { return p.node() })
 	o.Gauges = p.gauges(o.Gauges)
+	o.Collectors = append(slices.Clone(o.Collectors), p.ends())
 	if health := o.Health; health == nil {
 		o.Health = p.health
 	} else {
@@ -140,17 +143,22 @@ func (p *parentPort) node() NodeFact {
 	return fact
 }
 
+// ends counts the ends of children.
+func (p *parentPort) ends() prometheus.Collector {
+	return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "protoplex_node_child_ends_total",
+		Help: "Ends of child processes, of those that the node still keeps a place for."}, func() float64 {
+		ends := 0
+		for _, c := range p.last().Children {
+			ends += c.Ends
+		}
+		return float64(ends)
+	})
+}
+
 func (p *parentPort) gauges(own map[string]func() float64) map[string]func() float64 {
 	all := map[string]func() float64{
 		"protoplex_node_children":       func() float64 { return float64(len(p.last().Children)) },
 		"protoplex_node_children_ready": func() float64 { return float64(p.count(nodes.ChildReady)) },
-		"protoplex_node_child_ends": func() float64 {
-			ends := 0
-			for _, c := range p.last().Children {
-				ends += c.Ends
-			}
-			return float64(ends)
-		},
 		"protoplex_node_draining": func() float64 {
 			if slices.Contains([]nodes.Phase{"", nodes.Running}, p.last().Phase) {
 				return 0

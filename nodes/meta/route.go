@@ -103,7 +103,8 @@ func (s *server) route(r Route) error {
 		}
 		defer s.running.Done()
 		counted := &countedWriter{ResponseWriter: w, status: http.StatusOK}
-		defer func() { s.metrics.request(r.Pattern, counted.status) }()
+		began := s.m.Elapsed()
+		defer func() { s.metrics.request(r.Pattern, counted.status, s.m.Elapsed()-began) }()
 		// The handshake has verified it.
 		peer, err := ca.NameOf(req.TLS.PeerCertificates[0])
 		switch {

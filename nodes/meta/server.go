@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/espra/protoplex/nodes"
 	"github.com/espra/protoplex/nodes/meta/ca"
 )
@@ -37,6 +39,9 @@ type Options struct {
 	Facts map[string]func() any
 	// Gauges are shown in the metrics, each by its full name.
 	Gauges map[string]func() float64
+	// Collectors are what else the metrics show. Their names end in the base unit,
+	// as seconds or bytes, and those of counters in _total.
+	Collectors []prometheus.Collector
 
 	// Drain begins the way out, and returns at once.
 	Drain func() error
@@ -98,7 +103,10 @@ func newServer(m nodes.Machine, o Options) (*server, error) {
 	if o.Orders == nil {
 		o.Orders = NewFence()
 	}
-	s := &server{m: m, o: o, mux: http.NewServeMux(), fence: o.Orders, metrics: newMetrics(), since: m.Elapsed()}
+	s := &server{m: m, o: o, mux: http.NewServeMux(), fence: o.Orders, since: m.Elapsed()}
+	if err := s.newMetrics(); err != nil {
+		return nil, err
+	}
 	routes := append(s.builtin(), o.Routes...)
 	for _, r := range routes {
 		if err := s.route(r); err != nil {

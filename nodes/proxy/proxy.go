@@ -8,12 +8,15 @@
 // becomes a tunnel of bytes, which no change of the table touches.
 //
 // What may fail. A node that cannot be reached, or a key without an owner, is
-// answered 503 with Retry-After; a node's nonsense 502, its silence 504. A
-// request is tried again only if nothing of it was sent, or if the node said
-// 421 and the table then names another.
+// answered 503 with Retry-After; a node's nonsense 502, its silence 504, also
+// with Retry-After. A request is tried again, once and over a new connection,
+// only if nothing of it was sent, if the node said 421 and the table then names
+// another, or if it may be repeated (RFC 9110, 9.2.2) and the connection that
+// failed it had been kept from an earlier one.
 //
-// Start reading at conn.go, which follows one connection; head.go decides what
-// is let in, route.go where it goes, cell.go from whom it knows.
+// Start reading at conn.go, which follows one connection, and exchange.go, which
+// follows one request to its node and back; head.go decides what is let in,
+// route.go where it goes, cell.go from whom it knows.
 package proxy
 
 import (
@@ -53,6 +56,8 @@ var _ nodes.Role = Run
 //	--meta ADDRESS          where to serve the meta port, with --seeds (:9090)
 //	--allow-plain           serve plain HTTP instead of sending it to HTTPS
 //	--head-timeout D        to receive a head, or a TLS handshake (5s)
+//	--answer-timeout D      for a node to begin its answer (5s); to a poll, after
+//	                        the time for which that may wait
 //	--idle-timeout D        without progress, in or between requests (60s)
 //	--tunnel-timeout D      without a byte in a tunnel (1h)
 //	--max-connections N     at once; those above are answered 503 (10000)
@@ -92,6 +97,7 @@ type options struct {
 	cell        cell.Flags
 	allowPlain  bool
 	head        time.Duration
+	answer      time.Duration
 	idle        time.Duration
 	tunnel      time.Duration
 	connections int
@@ -136,6 +142,7 @@ func parse(args []string) (options, error) {
 	o.cell.Define(f)
 	f.BoolVar(&o.allowPlain, "allow-plain", false, "")
 	f.DurationVar(&o.head, "head-timeout", 5*time.Second, "")
+	f.DurationVar(&o.answer, "answer-timeout", 5*time.Second, "")
 	f.DurationVar(&o.idle, "idle-timeout", time.Minute, "")
 	f.DurationVar(&o.tunnel, "tunnel-timeout", time.Hour, "")
 	f.IntVar(&o.connections, "max-connections", 10_000, "")
@@ -145,7 +152,7 @@ func parse(args []string) (options, error) {
 	if err := f.Parse(args); err != nil {
 		return options{}, fmt.Errorf("proxy: flags: %w", err)
 	}
-	for _, d := range []time.Duration{o.head, o.idle, o.tunnel, o.window, o.drain} {
+	for _, d := range []time.Duration{o.head, o.answer, o.idle, o.tunnel, o.window, o.drain} {
 		if d <= 0 {
 			return options{}, fmt.Errorf("proxy: times must be above zero")
 		}

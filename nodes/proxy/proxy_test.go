@@ -480,7 +480,7 @@ func TestEarlyAnswer(t *testing.T) {
 
 func TestResponses(t *testing.T) {
 	n := startNode(t)
-	p := startProxy(t, "--allow-plain", "--live", n.table(), "--idle-timeout", "200ms")
+	p := startProxy(t, "--allow-plain", "--live", n.table(), "--answer-timeout", "200ms")
 	post := "POST /live/k/c HTTP/1.1\r\nHost: " + liveHost + "\r\n\r\n"
 	for name, tc := range map[string]struct {
 		say    string
@@ -488,13 +488,13 @@ func TestResponses(t *testing.T) {
 		body   string
 	}{
 		"until close":   {"HTTP/1.0 200 OK\r\n\r\nabc", 200, "abc"},
-		"interim":       {"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na", 200, "a"},
+		"interim":       {"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\na", 200, "a"},
 		"nonsense":      {"nonsense\r\n\r\n", 502, "the node that serves this broke off\n"},
 		"two framings":  {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 502, "the node that serves this broke off\n"},
 		"unasked 101":   {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n", 502, "the node that serves this broke off\n"},
 		"nothing":       {"", 502, "the node that serves this broke off\n"},
-		"refused":       {"HTTP/1.1 421 Misdirected Request\r\nContent-Length: 2\r\n\r\nno", 421, "no"},
-		"not available": {"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\nno", 503, "no"},
+		"refused":       {"HTTP/1.1 421 Misdirected Request\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno", 421, "no"},
+		"not available": {"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\nno", 503, "no"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := p.dial(t)
@@ -514,7 +514,7 @@ func TestResponses(t *testing.T) {
 			c.say(post)
 			u := n.next(t)
 			u.request()
-			u.say(fmt.Sprintf("HTTP/1.1 %d x\r\nContent-Length: 0\r\n\r\n", status))
+			u.say(fmt.Sprintf("HTTP/1.1 %d x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", status))
 			require.NoError(t, u.Close())
 			res, _ := c.response("POST")
 			require.Equal(t, closes, res.Close, status)
@@ -526,6 +526,7 @@ func TestResponses(t *testing.T) {
 		n.next(t).request()
 		res, _ := c.response("POST")
 		require.Equal(t, 504, res.StatusCode)
+		require.Equal(t, "1", res.Header.Get("Retry-After"))
 	})
 	t.Run("cut short", func(t *testing.T) {
 		c := p.dial(t)
@@ -578,7 +579,7 @@ func TestMisdirectedAsksAgain(t *testing.T) {
 	defer m.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	s := &server{ctx: ctx, m: m, o: options{connections: 10, idle: time.Minute, head: time.Minute, hosts: []string{liveHost}, allowPlain: true},
+	s := &server{ctx: ctx, m: m, o: options{connections: 10, idle: time.Minute, head: time.Minute, answer: time.Minute, hosts: []string{liveHost}, allowPlain: true},
 		pool: newPool(ctx, m), open: newTunnels(), conns: map[uint64]*conn{}, drain: nodes.NewDrain(ctx, m, nodes.DrainOptions{}),
 		buffers: sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}}
 	s.table = placement.Watch(placement.Table{Epoch: 1, Nodes: []placement.Node{{Name: "a", Addr: a.Addr().String()}}}, m.Elapsed,

@@ -5,6 +5,7 @@ import (
 	"html"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/espra/protoplex/nodes/live"
 )
@@ -13,6 +14,7 @@ import (
 // then the answer is given here.
 type destination struct {
 	key   string
+	wait  time.Duration // for which the node may hold its answer back
 	local *local
 }
 
@@ -49,11 +51,15 @@ func (s *server) route(r *request, secure bool) destination {
 	if !ok {
 		return destination{local: text(404, "nothing is here")}
 	}
-	key, channel, publish := strings.Cut(rest, "/")
-	if !live.ValidName(key) || publish && !live.ValidName(channel) {
+	key, channel, hasChannel := strings.Cut(rest, "/")
+	if !live.ValidName(key) || hasChannel && !live.ValidName(channel) {
 		return destination{local: text(400, "invalid key or channel")}
 	}
-	return destination{key: r.host + "/" + key}
+	d := destination{key: r.host + "/" + key}
+	if _, query, _ := strings.Cut(r.target, "?"); hasChannel && r.method == "GET" {
+		d.wait = live.Wait(query)
+	}
+	return d
 }
 
 func (s *server) health() *local {

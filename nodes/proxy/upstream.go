@@ -32,6 +32,7 @@ type upstream struct {
 	br   *bufio.Reader
 	node placement.Node
 	name string
+	kept bool // it has been used before
 
 	taken   bool          // out of the pool again; guarded by the pool's lock
 	watched chan struct{} // closed when the watch of an idle one has ended
@@ -62,13 +63,26 @@ func (p *pool) get(ctx context.Context, node placement.Node) (*upstream, error) 
 		if u == nil {
 			return p.dial(ctx, node)
 		}
-		_ = u.SetReadDeadline(past)
-		<-u.watched
+		u.wake()
 		var timeout net.Error
 		if errors.As(u.err, &timeout) && timeout.Timeout() && u.SetReadDeadline(time.Time{}) == nil {
 			return u, nil
 		}
 		u.Close() // the node closed it, or spoke out of turn
+	}
+}
+
+// wake ends the watch of a connection that was taken.
+func (u *upstream) wake() {
+	_ = u.SetReadDeadline(past)
+	<-u.watched
+}
+
+// drop ends the idle connections to a node that does not answer.
+func (p *pool) drop(node placement.Node) {
+	for u := p.take(node); u != nil; u = p.take(node) {
+		u.wake()
+		u.Close()
 	}
 }
 
@@ -108,7 +122,7 @@ func (p *pool) put(u *upstream) {
 		u.Close()
 		return
 	}
-	u.taken, u.watched = false, make(chan struct{})
+	u.kept, u.taken, u.watched = true, false, make(chan struct{})
 	p.idle[u.node] = append(p.idle[u.node], u)
 	p.mu.Unlock()
 	go p.watch(u)

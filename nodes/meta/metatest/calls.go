@@ -49,8 +49,10 @@ func testAsked(t testing.TB, w machinetest.World) {
 	var text []byte
 	require.NoError(t, c.Call(within(t, p.client), "GET", "/metrics", nil, &text))
 	for _, line := range []string{
-		`protoplex_build_info{cell="us-east",role="live",version="v1",goversion="go`,
-		`protoplex_meta_requests_total{route="GET /status",code="200"} 1` + "\n",
+		`protoplex_build_info{cell="us-east",goversion="go`,
+		`,role="live",version="v1"} 1` + "\n",
+		`protoplex_meta_requests_total{code="200",route="GET /status"} 1` + "\n",
+		`protoplex_meta_request_duration_seconds_count{route="GET /status"} 1` + "\n",
 		"protoplex_table_age_seconds 1.5\n",
 	} {
 		require.Contains(t, string(text), line)
@@ -246,6 +248,7 @@ func testParent(t testing.TB, w machinetest.World) {
 	var text []byte
 	require.NoError(t, admin.Call(ctx, "GET", "/metrics", nil, &text))
 	require.Contains(t, string(text), "protoplex_node_children_ready 2\n")
+	require.Contains(t, string(text), "# TYPE protoplex_node_child_ends_total counter\nprotoplex_node_child_ends_total 0\n")
 
 	var applied meta.Applied
 	require.NoError(t, admin.Call(ctx, "POST", "/drain", meta.Order{Epoch: 1, Revision: 1, IssuedBy: "admin/ana"}, &applied))
