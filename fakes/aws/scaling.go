@@ -28,10 +28,10 @@ func (s *Server) step() {
 			s.advance(g, &g.instances[i], now)
 		}
 		g.instances = slices.DeleteFunc(g.instances, func(i instance) bool { return i.state == "" })
+		s.resize(g, now)
 		for i := range g.instances {
 			s.checkHealth(g, &g.instances[i], now)
 		}
-		s.resize(g, now)
 	}
 }
 

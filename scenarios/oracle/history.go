@@ -25,6 +25,7 @@ type History struct {
 	Served  []Served
 	Leaders []Led
 	Tables  []Heard
+	Targets []Judged
 }
 
 // Outcome is how an operation ended for the client that asked.
@@ -186,6 +187,9 @@ func (h *History) Sort() {
 	})
 	slices.SortStableFunc(h.Leaders, func(a, b Led) int {
 		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Region, b.Region), cmp.Compare(a.Name, b.Name))
+	})
+	slices.SortStableFunc(h.Targets, func(a, b Judged) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Node, b.Node), cmp.Compare(a.Target, b.Target))
 	})
 	slices.SortStableFunc(h.Tables, func(a, b Heard) int {
 		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Process, b.Process))
