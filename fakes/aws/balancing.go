@@ -3,6 +3,7 @@ package aws
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -43,7 +44,8 @@ func (s *Server) newBalancer(in LoadBalancer, group func(string) (string, error)
 	}
 	id := "net/" + in.Name + "/" + digest("loadbalancer/"+in.Name)
 	b := &balancer{arn: s.arn("elasticloadbalancing", "loadbalancer/"+id), name: in.Name, dnsName: in.DNSName}
-	for text, name := range in.Listeners {
+	for _, text := range slices.Sorted(maps.Keys(in.Listeners)) {
+		name := in.Listeners[text]
 		port, err := strconv.Atoi(text)
 		if err != nil || port < 1 || port > 65535 {
 			return nil, fmt.Errorf("listener %q is not a port", text)

@@ -2,6 +2,7 @@ package aws
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"reflect"
 	"slices"
@@ -37,7 +38,9 @@ func parseQuery(body string) (*params, *apiError) {
 		return nil, malformed(fmt.Sprintf("more than %d parameters", maxParams))
 	}
 	root := &params{}
-	for name, values := range form {
+	// By name, so that of several mistakes always the same one is reported.
+	for _, name := range slices.Sorted(maps.Keys(form)) {
+		values := form[name]
 		if len(values) > 1 {
 			return nil, malformed(clip(name) + " comes twice")
 		}
@@ -115,8 +118,7 @@ func (p *params) setStruct(v reflect.Value) *apiError {
 	if p.leaf {
 		return invalid(clip(p.name) + " has parts")
 	}
-	// By name, so that of several mistakes always the same one is reported.
-	for _, name := range p.names() {
+	for _, name := range slices.Sorted(maps.Keys(p.kids)) {
 		f := v.FieldByName(name)
 		if !f.IsValid() {
 			return notServed("parameter " + clip(p.kids[name].name))
@@ -148,15 +150,6 @@ func (p *params) setSlice(v reflect.Value) *apiError {
 		}
 	}
 	return nil
-}
-
-func (p *params) names() []string {
-	var names []string
-	for name := range p.kids {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }
 
 // clip shortens what a stranger wrote before it is repeated.
