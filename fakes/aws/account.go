@@ -58,6 +58,16 @@ type ScalingGroup struct {
 	Grace        int      `json:"grace"`    // seconds
 	Cooldown     *int     `json:"cooldown"` // seconds; left out, 300
 	TargetGroups []string `json:"target_groups"`
+	Hooks        []Hook   `json:"hooks"`
+}
+
+// Hook is a lifecycle hook. Without a time-out it has an hour, and then the
+// instance is abandoned unless Result is "CONTINUE".
+type Hook struct {
+	Name       string `json:"name"`
+	Transition string `json:"transition"` // such as autoscaling:EC2_INSTANCE_LAUNCHING
+	Timeout    int    `json:"timeout"`    // seconds
+	Result     string `json:"result"`
 }
 
 // AccountInstance runs from the start.

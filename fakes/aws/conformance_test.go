@@ -6,7 +6,6 @@ import (
 	"time"
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/stretchr/testify/require"
 
@@ -24,7 +23,8 @@ const account = `{
 		{"name": "web", "port": 8443, "deregistration_delay": 0, "check": {"port": 8080, "path": "/health", "interval": 10}}
 	],
 	"load_balancers": [{"name": "front", "dns_name": "front.elb.example.com", "listeners": {"443": "web", "80": "web", "25": "by-hand"}}],
-	"scaling_groups": [{"name": "proxies", "min": 1, "max": 4, "desired": 2, "target_groups": ["web"]}],
+	"scaling_groups": [{"name": "proxies", "min": 1, "max": 4, "desired": 2, "target_groups": ["web"],
+		"hooks": [{"name": "warm-up", "transition": "autoscaling:EC2_INSTANCE_LAUNCHING"}]}],
 	"instances": [
 		{"id": "i-1", "name": "proxy-1", "zone": "us-east-a", "addr": "127.0.0.1", "group": "proxies"},
 		{"id": "i-2", "name": "proxy-2", "zone": "us-east-b", "addr": "127.0.0.2", "group": "proxies"},
@@ -83,10 +83,6 @@ func (r *region) elb() *elb.Client {
 	return elb.New(elb.Options{Region: "us-east-1", BaseEndpoint: &r.endpoint, Credentials: credentials})
 }
 
-func (r *region) autoscaling() *autoscaling.Client {
-	return autoscaling.New(autoscaling.Options{Region: "us-east-1", BaseEndpoint: &r.endpoint, Credentials: credentials})
-}
-
 var credentials = sdk.CredentialsProviderFunc(func(context.Context) (sdk.Credentials, error) {
 	return sdk.Credentials{AccessKeyID: "node", SecretAccessKey: "secret"}, nil
 })
@@ -99,23 +95,12 @@ func (r *region) group(t testing.TB, name string) string {
 	return *out.TargetGroups[0].TargetGroupArn
 }
 
-// hook adds the suite's.
-func (r *region) hook(t testing.TB) {
-	_, err := r.autoscaling().PutLifecycleHook(t.Context(), &autoscaling.PutLifecycleHookInput{
-		AutoScalingGroupName: sdk.String("proxies"), LifecycleHookName: sdk.String(cloudtest.Hook),
-		LifecycleTransition: sdk.String("autoscaling:EC2_INSTANCE_LAUNCHING"),
-	})
-	require.NoError(t, err)
-}
-
 // The whole road, on real ports: contract, adapter, the AWS SDK, HTTP, server.
 func TestConformance(t *testing.T) {
 	for _, test := range cloudtest.Tests() {
 		t.Run(test.Name, func(t *testing.T) {
 			t.Parallel()
-			r := newRegion(t)
-			r.hook(t)
-			test.Run(t, r)
+			test.Run(t, newRegion(t))
 		})
 	}
 }

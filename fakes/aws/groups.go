@@ -98,6 +98,13 @@ func (s *Server) newGroup(in ScalingGroup, c *cloud, arn func(string) (string, e
 		}
 		g.targetGroups = append(g.targetGroups, a)
 	}
+	for _, h := range in.Hooks {
+		wanted := hook{h.Name, h.Transition, orElse(seconds(h.Timeout), time.Hour), orElse(h.Result, abandon)}
+		if err := wanted.valid(); err != nil {
+			return nil, fmt.Errorf("hook %q: %w", h.Name, err)
+		}
+		g.hooks = append(g.hooks, wanted)
+	}
 	if err := checkName(in.Name, 255); err != nil {
 		return nil, err
 	}

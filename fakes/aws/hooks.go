@@ -1,6 +1,8 @@
 package aws
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -34,6 +36,20 @@ const (
 type wait struct {
 	hook, token     string
 	deadline, limit time.Duration
+}
+
+func (h hook) valid() error {
+	switch {
+	case h.name == "" || len(h.name) > 255:
+		return errors.New("LifecycleHookName must have 1 to 255 characters")
+	case h.transition != launching && h.transition != leaving:
+		return errors.New("LifecycleTransition must be " + launching + " or " + leaving)
+	case h.result != goOn && h.result != abandon:
+		return errors.New("DefaultResult must be CONTINUE or ABANDON")
+	case h.timeout < 30*time.Second || h.timeout > 2*time.Hour:
+		return errors.New("HeartbeatTimeout must be 30 to 7200 seconds")
+	}
+	return nil
 }
 
 // limit is how long a hook can hold an instance at most.
@@ -182,17 +198,11 @@ func (s *Server) putHook(in putHookIn) (struct{}, *apiError) {
 	if in.HeartbeatTimeout != nil {
 		h.timeout = seconds(*in.HeartbeatTimeout)
 	}
-	switch {
-	case h.name == "" || len(h.name) > 255:
-		return none, invalid("LifecycleHookName must have 1 to 255 characters")
-	case h.transition != launching && h.transition != leaving:
-		return none, invalid("LifecycleTransition must be " + launching + " or " + leaving)
-	case h.result != goOn && h.result != abandon:
-		return none, invalid("DefaultResult must be CONTINUE or ABANDON")
-	case h.timeout < 30*time.Second || h.timeout > 2*time.Hour:
-		return none, invalid("HeartbeatTimeout must be 30 to 7200 seconds")
-	case n < 0 && len(g.hooks) >= maxHooks:
-		return none, refuse("LimitExceeded", "A group has at most 50 lifecycle hooks")
+	if err := h.valid(); err != nil {
+		return none, invalid(err.Error())
+	}
+	if n < 0 && len(g.hooks) >= maxHooks {
+		return none, refuse("LimitExceeded", fmt.Sprintf("A group has at most %d lifecycle hooks", maxHooks))
 	}
 	if n >= 0 {
 		g.hooks[n] = h

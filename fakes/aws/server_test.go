@@ -74,6 +74,9 @@ func TestAccountIsChecked(t *testing.T) {
 		`scaling_groups[0]: target group "idle" has targets by address`: func(a *Account) {
 			a.ScalingGroups[0].TargetGroups = []string{"idle"}
 		},
+		`scaling_groups[0]: hook "h": LifecycleTransition must be`: func(a *Account) {
+			a.ScalingGroups[0].Hooks = []Hook{{Name: "h", Transition: "later"}}
+		},
 		`instances[0]: addr: `:                         func(a *Account) { a.Instances[0].Addr = "here" },
 		`instances[1]: "i-1" comes twice`:              func(a *Account) { a.Instances[1].ID = "i-1" },
 		`instances[2]: there is no zone "c"`:           func(a *Account) { a.Instances[2].Zone = "c" },
