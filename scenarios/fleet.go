@@ -41,7 +41,7 @@ func instanceID(machine string) string {
 // controlPlane sets up a region's.
 func (p *platform) controlPlane(m story.Machine) error {
 	region, _ := p.story.Topology.Region(m.Region)
-	f := &fleet{p: p, region: m.Region}
+	f := &fleet{p: p}
 	p.fleets[m.Region] = f
 	group := proxyGroup(m.Region)
 	account := aws.Account{
@@ -94,7 +94,6 @@ func (p *platform) runAWS(ctx context.Context, m nodes.Machine, args []string) e
 // switched on and off by the world, never itself.
 type fleet struct {
 	p        *platform
-	region   string
 	machines []story.Machine
 
 	mu       sync.Mutex

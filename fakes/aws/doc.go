@@ -9,7 +9,10 @@
 // silence. Signatures (version 4) are checked. Requests beyond a rate get
 // Throttling. Descriptions are eventually consistent: they show the state as it
 // was up to a second ago. State is in memory: what starts again has what its
-// account file says.
+// account file says. Balancers, listeners, target groups and scaling groups are
+// those of that file, as there are no actions to make any; all targets of a group
+// have its port; and zones are balanced by what is launched and ended, never by
+// ending what is well.
 //
 // The data plane is apart and goes on without it: the nodes of package lb fetch
 // their targets from the internal interface (see [Server.Internal]) and tell in
