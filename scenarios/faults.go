@@ -74,22 +74,24 @@ func (p *platform) set(s *story.Selector) map[*sim.Machine]bool {
 }
 
 func (p *platform) powerLoss(s *strike) {
-	machines := p.selected(s.event.On)
-	struck := uint64(0)
+	var struck []*sim.Machine
 	s.begin = func() {
-		for _, m := range machines {
+		for _, m := range p.selected(s.event.On) {
 			if m.On() {
-				struck++
+				struck = append(struck, m)
 				m.PowerOff()
 			}
 		}
 	}
 	s.heal = func() {
-		for _, m := range machines {
-			m.PowerOn()
+		for _, m := range struck {
+			// What was replaced meanwhile does not come back.
+			if f := p.fleets[m.Region()]; f == nil || !f.ended(m) {
+				m.PowerOn()
+			}
 		}
 	}
-	s.touched = func() uint64 { return struck }
+	s.touched = func() uint64 { return uint64(len(struck)) }
 }
 
 func (p *platform) kill(s *strike) {

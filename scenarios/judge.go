@@ -86,6 +86,8 @@ func (p *platform) ask(h oracle.History, x story.Expectation, f oracle.Fault) or
 		return oracle.DNSMoved(only, f, p.names(v.Names("names")), v.Duration("within"))
 	case "clients-recovered":
 		return oracle.ClientsRecovered(h, f, int(v.Share("share")), v.Duration("within"))
+	case "capacity-restored":
+		return oracle.CapacityRestored(h, f, v.Duration("within"))
 	case "pages":
 		each, _ := v.Counts("each-admin")
 		clear, _ := v.Counts("all-clear")

@@ -59,6 +59,7 @@ type platform struct {
 	ca       *pki.CA
 	cells    map[string]*ca.Authority // of the regions that have Seeds
 	usage    *meter
+	fleets   map[string]*fleet        // of the regions that scale
 }
 
 // rolesOf are the programs that machines run: the platform's own as production
@@ -68,7 +69,7 @@ func (p *platform) platformRoles() nodes.Roles {
 		"proxy": proxy.Run, "live": live.Run, "monitor": monitor.Run, "redirect": redirect.Run,
 		"lb": lb.Run, "authority": dns.RunAuthority, "linode": dns.RunLinode, "digitalocean": dns.RunDigitalOcean,
 		"cloud": dns.RunCloud, "twilio": sms.RunTwilio, "s3": s3.Run, "seed": seed.Run,
-		"control": runControl,
+		"control": runControl, "aws": p.runAWS,
 		"resolver": func(ctx context.Context, m nodes.Machine, args []string) error {
 			return names.Serve(ctx, m, names.Options{Roots: p.roots(), Now: m.Now})
 		},
@@ -99,6 +100,7 @@ func boot(w *sim.World, s *story.Story) (_ *platform, err error) {
 	if p.cells, err = p.authorities(); err != nil {
 		return nil, err
 	}
+	p.fleets = map[string]*fleet{}
 	p.distances()
 	for _, m := range p.machines {
 		options := []sim.MachineOption{sim.In(p.place(m))}
@@ -106,6 +108,9 @@ func boot(w *sim.World, s *story.Story) (_ *platform, err error) {
 			options = append(options, sim.WithResolvers(netip.MustParseAddrPort("127.0.0.1:53")))
 		}
 		p.hosts[m.Name] = w.NewMachine(m.Name, options...)
+		if m.Standby {
+			p.hosts[m.Name].PowerOff()
+		}
 	}
 	keys := p.vantageKeys()
 	for _, m := range p.machines {
@@ -119,6 +124,8 @@ func boot(w *sim.World, s *story.Story) (_ *platform, err error) {
 			err = p.seed(m)
 		case story.RoleStore:
 			p.run(m.Name, "s3", "--listen", ":80", "--bucket", leaseBucket(m.Region), "--key", leaseAccount)
+		case story.RoleAWS:
+			err = p.controlPlane(m)
 		case story.RoleBalancer:
 			p.balancer(m)
 		case story.RoleVPS:
@@ -319,8 +326,12 @@ func (p *platform) live(m story.Machine) error {
 
 func (p *platform) balancer(m story.Machine) {
 	args := []string{"--forward", "80=8080", "--forward", "443=8443", "--zone", m.Zone}
-	for _, t := range p.inRegion(story.RoleProxy, m.Region) {
-		args = append(args, "--target", fmt.Sprintf("%s@%s=%s", t.Name, t.Zone, p.addr(t.Name)))
+	if planes := p.inRegion(story.RoleAWS, m.Region); len(planes) > 0 {
+		args = append(args, "--control-plane", "http://"+p.addr(planes[0].Name).String()+":8600", "--target-group", proxyGroup(m.Region))
+	} else {
+		for _, t := range p.inRegion(story.RoleProxy, m.Region) {
+			args = append(args, "--target", fmt.Sprintf("%s@%s=%s", t.Name, t.Zone, p.addr(t.Name)))
+		}
 	}
 	p.run(m.Name, "lb", args...)
 }
@@ -380,6 +391,11 @@ func (p *platform) tld(m story.Machine) error {
 		files["/sites"] = []byte(p.sitesZone())
 		files["/twilio"] = []byte(p.twilioZone())
 		args = append(args, "--zonefile", "/sites", "--zonefile", "/twilio")
+		for _, plane := range p.with(story.RoleAWS, nil) {
+			name := "/" + plane.Name
+			files[name] = []byte(p.awsZone(plane))
+			args = append(args, "--zonefile", name)
+		}
 	}
 	if err := p.files(m.Name, files); err != nil {
 		return err

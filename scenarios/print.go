@@ -196,7 +196,9 @@ func size(s *story.Story) string {
 	for _, m := range s.Machines() {
 		switch m.Role {
 		case story.RoleProxy, story.RoleLive:
-			inRegions++
+			if !m.Standby {
+				inRegions++
+			}
 		case story.RoleBalancer:
 			balancers++
 		case story.RoleBrowser, story.RolePublisher:

@@ -33,6 +33,7 @@ type watcher struct {
 	faults  []oracle.Fault
 	leaders []oracle.Led
 	tables  []oracle.Heard
+	targets []oracle.Judged
 }
 
 func newWatcher(p *platform, verbose bool) *watcher {
@@ -102,6 +103,18 @@ func (w *watcher) event(e sim.Event) {
 		t.Epoch, _ = strconv.ParseUint(e.Get("epoch"), 10, 64)
 		t.Revision, _ = strconv.ParseUint(e.Get("revision"), 10, 64)
 		w.tables = append(w.tables, t)
+	case logEvent + "target healthy", logEvent + "target unhealthy", logEvent + "target draining":
+		w.targets = append(w.targets, oracle.Judged{
+			At: e.At, Node: e.Machine, Target: e.Get("target"), Healthy: e.Kind == logEvent+"target healthy",
+		})
+	case logEvent + "instance unhealthy":
+		w.tell(e.At, "scaling", "%s finds %s unwell", e.Get("group"), e.Get("host"))
+	case logEvent + "instance launching":
+		w.tell(e.At, "scaling", "%s launches %s in %s", e.Get("group"), e.Get("host"), e.Get("zone"))
+	case logEvent + "instance in service":
+		w.tell(e.At, "scaling", "%s has %s in service", e.Get("group"), e.Get("host"))
+	case logEvent + "launch failed":
+		w.tell(e.At, "scaling", "%s cannot launch in %s: %s", e.Get("group"), e.Get("zone"), e.Get("error"))
 	case logEvent + "address withdrawn":
 		if w.first(fmt.Sprint("withdrawn ", e.Get("addr"), e.At/time.Minute)) {
 			w.tellTogether(e.At, "lb", e.Get("lb")+" no longer points at ", e.Get("zone"), "")
@@ -260,7 +273,7 @@ func (w *watcher) zone(e sim.Event) {
 func (w *watcher) complete(h *oracle.History, lasts time.Duration) {
 	h.Lasts = lasts
 	h.Usage, h.Running = w.p.usage.taken, w.p.usage.running
-	h.Notices, h.Texts, h.Served, h.Faults, h.Leaders = w.notices, w.texts, w.served, w.faults, w.leaders
+	h.Notices, h.Texts, h.Served, h.Faults, h.Leaders, h.Targets = w.notices, w.texts, w.served, w.faults, w.leaders, w.targets
 	// The tables of processes that have ended concern nobody.
 	alive := map[string]bool{}
 	for _, m := range w.p.world.Machines() {

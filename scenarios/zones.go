@@ -88,6 +88,15 @@ func (p *platform) twilioZone() string {
 	return z.String()
 }
 
+// awsZone holds the names of a region's control plane.
+func (p *platform) awsZone(m story.Machine) string {
+	z := newZone(awsRegion(m.Region)+".amazonaws.com", "com-1")
+	z.add("@", 3600, "NS", "com-1.")
+	z.add("elasticloadbalancing", 60, "A", p.addr(m.Name).String())
+	z.add("autoscaling", 60, "A", p.addr(m.Name).String())
+	return z.String()
+}
+
 // providerZone is the provider's own domain, with its API in it.
 func (p *platform) providerZone(provider string) string {
 	hosts, addrs := p.servers(provider)

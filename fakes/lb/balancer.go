@@ -20,9 +20,9 @@ const maxTargets = 1000
 
 // Target is where traffic may go.
 type Target struct {
-	Name string
-	Zone string
-	Addr netip.Addr
+	Name string     `json:"name"`
+	Zone string     `json:"zone"`
+	Addr netip.Addr `json:"addr"`
 }
 
 // State is what a load balancer thinks of a target, in AWS's words.
@@ -49,16 +49,22 @@ const (
 
 // Options configure a Balancer. There are no defaults: see Run for those.
 type Options struct {
-	Zone       string        // of this node
-	CrossZone  bool          // send to targets of other zones too
-	HealthPort int           // of the targets
-	HealthPath string        // answers 200 when well
-	Interval   time.Duration // between checks of one target
-	Timeout    time.Duration // of one check
-	Healthy    int           // passes in a row to be well again; a new target needs one
-	Unhealthy  int           // failures in a row to be unwell
-	Drain      time.Duration // open connections of a deregistered target are cut after it
-	Idle       time.Duration // connections without a byte for as long are cut
+	Zone      string        // of this node
+	CrossZone bool          // send to targets of other zones too
+	Idle      time.Duration // connections without a byte for as long are cut
+	Settings
+}
+
+// Settings are those of a target group.
+type Settings struct {
+	HealthPort int           `json:"health_port"` // of the targets
+	HealthPath string        `json:"health_path"` // answers 200 when well
+	Interval   time.Duration `json:"interval"`    // between checks of one target
+	Timeout    time.Duration `json:"timeout"`     // of one check
+	Healthy    int           `json:"healthy"`     // passes in a row to be well again; a new target needs one
+	Unhealthy  int           `json:"unhealthy"`   // failures in a row to be unwell
+	Drain      time.Duration `json:"drain"`       // open connections of a deregistered target are cut after it
+	SlowStart  time.Duration `json:"slow_start"`  // in which a target that has become well gets a growing share
 }
 
 // Balancer is one zone's node. Its checks run until the context it was made with
@@ -66,7 +72,7 @@ type Options struct {
 type Balancer struct {
 	ctx     context.Context
 	m       nodes.Machine
-	options Options
+	options Options // its Settings are guarded by the mutex
 	client  *http.Client
 
 	mu      sync.Mutex
@@ -82,6 +88,8 @@ type target struct {
 	Target
 	state  State
 	reason string
+	detail string
+	since  time.Duration      // it has been healthy, by Elapsed
 	streak int                // results in a row that contradict the state
 	stop   context.CancelFunc // ends the checks or the drain
 }
@@ -126,8 +134,31 @@ func (b *Balancer) Register(t Target) error {
 		n.state, n.reason = Unused, reasonNotInUse
 		return nil
 	}
-	go b.checkForever(ctx, n)
+	go b.checkForever(ctx, n, b.options.Settings)
 	return nil
+}
+
+// Configure changes the settings. Where checks change, they begin anew, and each
+// target keeps its state until they have judged it.
+func (b *Balancer) Configure(s Settings) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	old := b.options.Settings
+	b.options.Settings = s
+	old.Drain, old.SlowStart = s.Drain, s.SlowStart
+	if old == s {
+		return
+	}
+	for _, t := range b.targets {
+		if t.state == Draining || t.state == Unused {
+			continue
+		}
+		t.stop()
+		var ctx context.Context
+		ctx, t.stop = context.WithCancel(b.ctx)
+		t.streak = 0
+		go b.checkForever(ctx, t, s)
+	}
 }
 
 // Deregister stops new connections to a target. It is forgotten, and what is
@@ -145,9 +176,9 @@ func (b *Balancer) Deregister(name string) error {
 	t.stop()
 	var ctx context.Context
 	ctx, t.stop = context.WithCancel(b.ctx)
-	t.state, t.reason = Draining, reasonDraining
+	t.state, t.reason, t.detail = Draining, reasonDraining, ""
 	b.m.Log().Info("target draining", "target", name, "zone", t.Zone)
-	go b.drain(ctx, t)
+	go b.drain(ctx, t, b.options.Drain)
 	return nil
 }
 
@@ -162,8 +193,8 @@ func (b *Balancer) known(name string) (Target, bool) {
 	return Target{}, false
 }
 
-func (b *Balancer) drain(ctx context.Context, t *target) {
-	if nodes.Sleep(ctx, b.m, "drain "+t.Name, b.options.Drain) != nil {
+func (b *Balancer) drain(ctx context.Context, t *target, d time.Duration) {
+	if nodes.Sleep(ctx, b.m, "drain "+t.Name, d) != nil {
 		return
 	}
 	b.mu.Lock()
@@ -185,6 +216,7 @@ type Status struct {
 	Addr        string `json:"addr"`
 	State       State  `json:"state"`
 	Reason      string `json:"reason,omitempty"`
+	Detail      string `json:"detail,omitempty"`
 	Connections int    `json:"connections"`
 }
 
@@ -198,7 +230,7 @@ func (b *Balancer) Targets() []Status {
 	}
 	out := []Status{}
 	for _, t := range b.targets {
-		out = append(out, Status{t.Name, t.Zone, t.Addr.String(), t.state, t.reason, counts[t]})
+		out = append(out, Status{t.Name, t.Zone, t.Addr.String(), t.state, t.reason, t.detail, counts[t]})
 	}
 	slices.SortFunc(out, func(x, y Status) int { return strings.Compare(x.Name, y.Name) })
 	return out
@@ -217,7 +249,7 @@ func (b *Balancer) Serving() bool {
 	return false
 }
 
-// pick chooses where a new connection goes: evenly among the healthy targets,
+// pick chooses where a new connection goes: by weight among the healthy targets,
 // or, without any, among all that are neither draining nor unused. It gives nil
 // when there is nowhere to go.
 func (b *Balancer) pick() *target {
@@ -245,5 +277,31 @@ func (b *Balancer) pick() *target {
 	}
 	slices.SortFunc(well, func(x, y *target) int { return cmp.Compare(x.Name, y.Name) })
 	b.picks++
-	return well[b.m.Rand("pick target", b.picks)%uint64(len(well))]
+	total := uint64(0)
+	for _, t := range well {
+		total += b.weight(t)
+	}
+	draw := b.m.Rand("pick target", b.picks) % total
+	for _, t := range well {
+		if w := b.weight(t); draw >= w {
+			draw -= w
+			continue
+		}
+		return t
+	}
+	return nil // not reached: the weights add up
+}
+
+// weight is a target's share of new connections beside others: the same for all,
+// but for those that start slowly.
+func (b *Balancer) weight(t *target) uint64 {
+	slow := b.options.SlowStart
+	if slow == 0 {
+		return 1
+	}
+	const full = 1000
+	if t.state != Healthy {
+		return full
+	}
+	return uint64(min(max(full*(b.m.Elapsed()-t.since)/slow, 1), full))
 }

@@ -12,24 +12,24 @@ import (
 )
 
 // checkForever checks one target now and then once an interval.
-func (b *Balancer) checkForever(ctx context.Context, t *target) {
-	check := func(ctx context.Context) { b.observe(ctx, t, b.check(ctx, t)) }
+func (b *Balancer) checkForever(ctx context.Context, t *target, o Settings) {
+	check := func(ctx context.Context) { b.observe(ctx, t, b.check(ctx, t, o)) }
 	if nodes.Sleep(ctx, b.m, "first check of "+t.Name, 0) != nil {
 		return
 	}
 	check(ctx)
-	nodes.Every(ctx, b.m, "check "+t.Name, b.options.Interval, check)
+	nodes.Every(ctx, b.m, "check "+t.Name, o.Interval, check)
 }
 
 // failure says why a target did not pass.
 type failure struct{ reason, detail string }
 
 // check asks a target how it is; nil means well.
-func (b *Balancer) check(ctx context.Context, t *target) *failure {
-	ctx, cancel := nodes.Timeout(ctx, b.m, "check "+t.Name, b.options.Timeout)
+func (b *Balancer) check(ctx context.Context, t *target, o Settings) *failure {
+	ctx, cancel := nodes.Timeout(ctx, b.m, "check "+t.Name, o.Timeout)
 	defer cancel()
-	host := netip.AddrPortFrom(t.Addr, uint16(b.options.HealthPort)).String()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+b.options.HealthPath, nil)
+	host := netip.AddrPortFrom(t.Addr, uint16(o.HealthPort)).String()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+o.HealthPath, nil)
 	if err != nil {
 		return &failure{reasonFailed, err.Error()}
 	}
@@ -60,7 +60,7 @@ func (b *Balancer) observe(ctx context.Context, t *target, f *failure) {
 	}
 	well := f == nil
 	if !well && t.state == Unhealthy {
-		t.reason = f.reason
+		t.reason, t.detail = f.reason, f.detail
 	}
 	if well == (t.state == Healthy) && t.state != Initial {
 		t.streak = 0
@@ -79,10 +79,10 @@ func (b *Balancer) observe(ctx context.Context, t *target, f *failure) {
 	}
 	t.streak = 0
 	if well {
-		t.state, t.reason = Healthy, ""
+		t.state, t.reason, t.detail, t.since = Healthy, "", "", b.m.Elapsed()
 		b.m.Log().Info("target healthy", "target", t.Name, "zone", t.Zone)
 		return
 	}
-	t.state, t.reason = Unhealthy, f.reason
+	t.state, t.reason, t.detail = Unhealthy, f.reason, f.detail
 	b.m.Log().Info("target unhealthy", "target", t.Name, "zone", t.Zone, "reason", f.reason, "detail", f.detail)
 }

@@ -9,5 +9,9 @@
 // come from Machine.Rand, so they replay. A target that cannot be reached costs
 // its client the connection, as a reset.
 //
+// Targets and the settings of their group are flags, or come from a control plane
+// that the node asks every few seconds and tells how the targets are. While that
+// does not answer, the node goes on with what it has; its ports are flags always.
+//
 // Start reading at Balancer; Run is the program.
 package lb

@@ -30,6 +30,8 @@ var _ nodes.Role = Run
 //	--drain DURATION         (default 300s)
 //	--idle DURATION          (default 350s)
 //	--control ADDRESS        of the management interface (default :8500)
+//	--control-plane URL      where targets, their health checks and drain come from
+//	--target-group NAME      which of the control plane's groups
 func Run(ctx context.Context, m nodes.Machine, args []string) error {
 	fs := serve.Flags("lb")
 	var o Options
@@ -47,11 +49,16 @@ func Run(ctx context.Context, m nodes.Machine, args []string) error {
 	fs.DurationVar(&o.Drain, "drain", 300*time.Second, "")
 	fs.DurationVar(&o.Idle, "idle", 350*time.Second, "")
 	control := fs.String("control", ":8500", "")
+	plane := fs.String("control-plane", "", "")
+	group := fs.String("target-group", "", "")
 	if err := serve.Parse(fs, args); err != nil {
 		return err
 	}
 	if err := o.check(len(forwards)); err != nil {
 		return fmt.Errorf("lb: %w", err)
+	}
+	if *plane != "" && (len(targets) > 0 || *group == "") {
+		return errors.New("lb: with --control-plane, --target-group is needed, and no --target")
 	}
 	var registered []Target
 	for _, s := range targets {
@@ -102,6 +109,10 @@ func Run(ctx context.Context, m nodes.Machine, args []string) error {
 	m.Log().Info("load balancer ready", "zone", o.Zone, "targets", len(registered), "control", internal.Addr().String())
 	work := []func(context.Context) error{
 		func(ctx context.Context) error { return serve.HTTP(ctx, m, internal, b.Control()) },
+	}
+	if *plane != "" {
+		f := &follower{b: b, m: m, client: serve.Client(m), url: *plane + "/sync", group: *group}
+		work = append(work, f.run)
 	}
 	for _, f := range open {
 		work = append(work, func(ctx context.Context) error { return b.Serve(ctx, f.listener, f.port) })

@@ -17,7 +17,6 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
-	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
@@ -59,9 +58,7 @@ type blobs struct {
 func NewBlobs(m nodes.Machine, o BlobsOptions) (nodes.Blobs, error) {
 	credentials := o.Credentials
 	if credentials == nil {
-		credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-			return aws.Credentials{AccessKeyID: o.Key, SecretAccessKey: o.Secret}, nil
-		})
+		credentials = fixed(o.Key, o.Secret)
 	}
 	switch {
 	case o.Bucket == "" || o.Region == "":
@@ -78,11 +75,7 @@ func NewBlobs(m nodes.Machine, o BlobsOptions) (nodes.Blobs, error) {
 		DisableS3ExpressSessionAuth:               aws.Bool(true),
 		RequestChecksumCalculation:                aws.RequestChecksumCalculationWhenSupported,
 		ResponseChecksumValidation:                aws.ResponseChecksumValidationWhenSupported,
-		APIOptions: []func(*middleware.Stack) error{func(s *middleware.Stack) error {
-			// A random number on each request.
-			_, err := s.Build.Remove("ClientRequestID")
-			return err
-		}},
+		APIOptions:                                []func(*middleware.Stack) error{withoutRequestID},
 	}
 	if o.Endpoint != "" {
 		u, err := url.Parse(o.Endpoint)
@@ -91,10 +84,11 @@ func NewBlobs(m nodes.Machine, o BlobsOptions) (nodes.Blobs, error) {
 		}
 		options.BaseEndpoint, options.UsePathStyle = &o.Endpoint, true
 	}
-	t, retryer := newTransport(m, o.Roots), newRetryer(m)
+	t := newTransport(m, o.Roots)
+	retryer := newRetryer(m, t)
 	options.HTTPClient, options.Retryer = t, retryer
 	options.HTTPSignerV4 = signer{v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true }), t}
-	return &blobs{client: s3.New(options), bucket: o.Bucket, writes: careful{retryer}}, nil
+	return &blobs{client: s3.New(options), bucket: o.Bucket, writes: careful{retryer, t}}, nil
 }
 
 // write makes an operation one that is tried again only when it is safe.
@@ -272,15 +266,6 @@ func mapped(op, key string, err error) error {
 		return fmt.Errorf("aws: %s %s: %w", op, key, err)
 	}
 	return fmt.Errorf("aws: %s %s: %w: %w", op, key, known, err)
-}
-
-// code is S3's name for an error, "" if it did not come from there.
-func code(err error) string {
-	var e smithy.APIError
-	if errors.As(err, &e) {
-		return e.ErrorCode()
-	}
-	return ""
 }
 
 func optional(s string) *string {

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/middleware"
 
 	"github.com/espra/protoplex/nodes"
 )
@@ -80,13 +81,26 @@ func (s signer) SignHTTP(ctx context.Context, c aws.Credentials, r *http.Request
 	return s.Signer.SignHTTP(ctx, c, r, hash, service, region, at, options...)
 }
 
+// fixed are credentials that never change.
+func fixed(key, secret string) aws.CredentialsProvider {
+	return aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+		return aws.Credentials{AccessKeyID: key, SecretAccessKey: secret}, nil
+	})
+}
+
+// withoutRequestID takes a random number off each request.
+func withoutRequestID(s *middleware.Stack) error {
+	_, err := s.Build.Remove("ClientRequestID")
+	return err
+}
+
 // newRetryer gives the retryer of reads: the SDK's, with a back-off that is a
 // draw of the machine's, up to twice as long from attempt to attempt.
-func newRetryer(m nodes.Machine) *retry.Standard {
+func newRetryer(m nodes.Machine, t *transport) *retry.Standard {
 	var draws atomic.Uint64
 	return retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts = maxAttempts
-		o.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(skewed)}, o.Retryables...)
+		o.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(t.skewed)}, o.Retryables...)
 		o.Backoff = retry.BackoffDelayerFunc(func(attempt int, _ error) (time.Duration, error) {
 			span := min(baseDelay<<min(attempt, 16), maxDelay)
 			return span/2 + time.Duration(m.Rand("aws/backoff", draws.Add(1))%uint64(span/2)), nil
@@ -94,12 +108,35 @@ func newRetryer(m nodes.Machine) *retry.Standard {
 	})
 }
 
-// skewed knows the refusal of a request for its time. The next attempt is
-// signed with the server's.
-func skewed(err error) aws.Ternary {
+// code is Amazon's name for an error, "" if it did not come from there.
+func code(err error) string {
 	var e smithy.APIError
-	if errors.As(err, &e) && e.ErrorCode() == "RequestTimeTooSkewed" {
+	if errors.As(err, &e) {
+		return e.ErrorCode()
+	}
+	return ""
+}
+
+// errorMessage is Amazon's text for an error, "" if it did not come from there.
+func errorMessage(err error) string {
+	var e smithy.APIError
+	if errors.As(err, &e) {
+		return e.ErrorMessage()
+	}
+	return ""
+}
+
+// skewed knows the refusal of a request for its time. The next attempt is
+// signed with the server's. Some services call it a wrong signature, which it is
+// only taken for where the clocks are known to differ.
+func (t *transport) skewed(err error) aws.Ternary {
+	switch code(err) {
+	case "RequestTimeTooSkewed":
 		return aws.TrueTernary
+	case "RequestExpired", "SignatureDoesNotMatch":
+		if t.offset.Load() != 0 {
+			return aws.TrueTernary
+		}
 	}
 	return aws.UnknownTernary
 }
@@ -108,14 +145,17 @@ func skewed(err error) aws.Ternary {
 // carried out: where no connection was made, or the request was refused for its
 // time. After anything else a second attempt could meet the effect of the
 // first, or undo what somebody else did in between.
-type careful struct{ *retry.Standard }
+type careful struct {
+	*retry.Standard
+	t *transport
+}
 
 // IsErrorRetryable implements aws.Retryer.
-func (careful) IsErrorRetryable(err error) bool {
+func (c careful) IsErrorRetryable(err error) bool {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return false
 	}
-	if skewed(err) == aws.TrueTernary {
+	if c.t.skewed(err) == aws.TrueTernary {
 		return true
 	}
 	var op *net.OpError

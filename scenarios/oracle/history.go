@@ -27,6 +27,7 @@ type History struct {
 	Tables  []Heard
 	Usage   []Usage
 	Running []Running
+	Targets []Judged
 }
 
 // Outcome is how an operation ended for the client that asked.
@@ -191,6 +192,9 @@ func (h *History) Sort() {
 	})
 	slices.SortStableFunc(h.Usage, func(a, b Usage) int {
 		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Group, b.Group))
+	})
+	slices.SortStableFunc(h.Targets, func(a, b Judged) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Node, b.Node), cmp.Compare(a.Target, b.Target))
 	})
 	slices.SortStableFunc(h.Tables, func(a, b Heard) int {
 		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Process, b.Process))

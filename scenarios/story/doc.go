@@ -41,7 +41,8 @@
 //	            first is the home of www. Each gives how many there are of
 //	            zones (2), proxy (2) and live (2), and of seed (0) and
 //	            understudy (0): without a seed, keys are placed by a table that
-//	            never changes
+//	            never changes. With scaling: {min: 2, max: 6} the cloud keeps the
+//	            proxies at their number, and replaces what is lost
 //	vps         list of names of off-site machines (fremont, london, singapore);
 //	            an empty list means that nobody monitors and the apex is silent
 //	dns         providers: list of linode and digitalocean (both); ttl (60s)
@@ -58,6 +59,8 @@
 //	us-east-proxy-1 ...  one zone after the other, a first; live alike
 //	us-east-seed-1 ...   likewise; understudies from the zone after the last seed
 //	us-east-s3-1         the cell's lease store, if there is a seed; in no zone
+//	us-east-aws-1        the cloud's control plane, if there is scaling; in no zone.
+//	                     The proxies beyond those that run are off until launched
 //	us-east-lb-a, -b     the load balancer's nodes, one in each zone
 //
 // and outside the regions there are

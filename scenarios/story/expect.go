@@ -292,6 +292,10 @@ func (j *judge) needQuiet() {
 	}
 }
 
+func (j *judge) needScaling() {
+	j.need(slices.ContainsFunc(j.s.Topology.Regions, func(r Region) bool { return r.Scaling.Max > 0 }), "no region has scaling")
+}
+
 // needOneRegion wants the fault to strike within one region that has a seed.
 func (j *judge) needOneRegion() {
 	region, ok := j.s.Struck(j.event)

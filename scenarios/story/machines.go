@@ -12,6 +12,7 @@ const (
 	RoleSeed       = "seed"
 	RoleUnderstudy = "understudy" // a seed that waits for the lease
 	RoleStore      = "s3"         // a cell's lease store, in no zone
+	RoleAWS        = "aws"        // a region's control plane: balancers and scaling; in no zone
 	RoleBalancer   = "lb"         // one node of a region's load balancer
 	RoleVPS        = "vps"        // off-site: monitor and apex redirect
 	RoleAPI        = "api"        // the API of a DNS provider or SMS gateway
@@ -26,7 +27,7 @@ const (
 
 // Roles is the table of all roles; it is never changed.
 var Roles = []string{
-	RoleProxy, RoleLive, RoleSeed, RoleUnderstudy, RoleStore, RoleBalancer, RoleVPS, RoleAPI, RoleNameServer,
+	RoleProxy, RoleLive, RoleSeed, RoleUnderstudy, RoleStore, RoleAWS, RoleBalancer, RoleVPS, RoleAPI, RoleNameServer,
 	RoleRoot, RoleCom, RoleCloudDNS, RoleControl, RoleBrowser, RolePublisher,
 }
 
@@ -39,6 +40,7 @@ type Machine struct {
 	Zone     string
 	Provider string // linode, digitalocean, twilio
 	Group    string // of clients
+	Standby  bool   // off until its group launches it
 }
 
 // Machines gives every machine except the clients, by the naming convention of
@@ -96,12 +98,18 @@ func (r Region) machines() []Machine {
 			})
 		}
 	}
-	add(RoleProxy, r.Proxy, 0)
+	add(RoleProxy, max(r.Proxy, r.Scaling.Max), 0)
+	for i := r.Proxy; i < r.Scaling.Max; i++ {
+		all[i].Standby = true
+	}
 	add(RoleLive, r.Live, 0)
 	add(RoleSeed, r.Seed, 0)
 	add(RoleUnderstudy, r.Understudy, r.Seed) // in another zone than the seed
 	if r.Seed > 0 {
 		all = append(all, Machine{Name: r.Name + "-s3-1", Role: RoleStore, Region: r.Name})
+	}
+	if r.Scaling.Max > 0 {
+		all = append(all, Machine{Name: r.Name + "-aws-1", Role: RoleAWS, Region: r.Name})
 	}
 	for i, zone := range zones {
 		all = append(all, Machine{

@@ -86,6 +86,13 @@ var Oracles = []Oracle{
 		check: func(j *judge) { j.needBrowsers() },
 	},
 	{
+		Name:   "capacity-restored",
+		About:  "each load balancer node that lost targets has as many healthy ones as before",
+		Scopes: []Scope{After},
+		Params: []Param{{Name: "within", Type: TypeDuration, Required: true, About: "of the fault's start"}},
+		check:  func(j *judge) { j.needScaling() },
+	},
+	{
 		Name:   "pages",
 		About:  "each admin gets a text for the incident, and one when it is over",
 		Scopes: []Scope{After},

@@ -28,7 +28,12 @@ type Region struct {
 	// them keys are placed by a table that never changes.
 	Seed       int
 	Understudy int
+	Scaling    Scaling // of the proxies
 }
+
+// Scaling are the bounds of a group of machines that the cloud keeps at its size,
+// replacing what is lost. With a Max of 0 nobody does.
+type Scaling struct{ Min, Max int }
 
 // DNS says who serves the zone espra.com.
 type DNS struct {
@@ -204,7 +209,7 @@ func (r *reader) regions(v value) []Region {
 }
 
 func (r *reader) region(e entry) Region {
-	f := r.fields(e.value, "zones", "proxy", "live", "seed", "understudy")
+	f := r.fields(e.value, "zones", "proxy", "live", "seed", "understudy", "scaling")
 	region := defaultRegion
 	region.Name, region.Pos = e.key, e.keyPos
 	for _, c := range []struct {
@@ -222,10 +227,27 @@ func (r *reader) region(e entry) Region {
 			*c.to = r.count(v, c.low, c.high)
 		}
 	}
+	if v := f["scaling"]; v.given() {
+		region.Scaling = r.scaling(v, region.Proxy)
+	}
 	if v := f["understudy"]; v.given() && region.Understudy > 0 && region.Seed == 0 {
 		r.failf(v.pos, "understudy: there is no seed to stand in for")
 	}
 	return region
+}
+
+// scaling reads bounds that a number of machines has to be within.
+func (r *reader) scaling(v value, n int) Scaling {
+	f := r.fields(v, "min!", "max!")
+	if !f["min"].given() || !f["max"].given() {
+		return Scaling{}
+	}
+	s := Scaling{r.count(f["min"], 1, maxMachines), r.count(f["max"], 1, maxMachines)}
+	if n < s.Min || n > s.Max {
+		r.failf(v.pos, "scaling: %d proxies are not between min %d and max %d", n, s.Min, s.Max)
+		return Scaling{}
+	}
+	return s
 }
 
 func (r *reader) monitor(v value, m *Monitor) {

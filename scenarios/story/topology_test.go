@@ -83,6 +83,40 @@ func TestMachines(t *testing.T) {
 	}
 }
 
+func TestScaling(t *testing.T) {
+	s := parse(t, strings.Replace(world, "proxy: 3, live: 2", "proxy: 3, live: 2, scaling: {min: 2, max: 5}", 1))
+	r, ok := s.Topology.Region("us-east")
+	require.True(t, ok)
+	require.Equal(t, story.Scaling{Min: 2, Max: 5}, r.Scaling)
+	var proxies, planes []string
+	for _, m := range s.Topology.Machines() {
+		switch m.Role {
+		case story.RoleProxy:
+			proxies = append(proxies, fmt.Sprint(m.Name, " ", m.Zone, " ", m.Standby))
+		case story.RoleAWS:
+			planes = append(planes, m.Name)
+		}
+	}
+	require.Equal(t, []string{
+		"us-east-proxy-1 us-east-a false", "us-east-proxy-2 us-east-b false", "us-east-proxy-3 us-east-a false",
+		"us-east-proxy-4 us-east-b true", "us-east-proxy-5 us-east-a true", "eu-west-proxy-1 eu-west-a false",
+	}, proxies)
+	require.Equal(t, []string{"us-east-aws-1"}, planes)
+
+	for scaling, want := range map[string]string{
+		"{min: 2, max: 2}":         "scaling: 3 proxies are not between min 2 and max 2",
+		"{min: 4, max: 5}":         "scaling: 3 proxies are not between min 4 and max 5",
+		"{min: 2}":                 "max",
+		"{min: 2, max: 5, mox: 1}": `"mox"`,
+	} {
+		_, err := story.Parse("world.yaml", []byte(strings.Replace(world, "proxy: 3, live: 2", "proxy: 3, live: 2, scaling: "+scaling, 1)))
+		require.ErrorContains(t, err, want)
+		require.ErrorContains(t, err, "world.yaml:8:", scaling)
+	}
+	_, err := story.Parse("world.yaml", []byte(world+"  after x:\n    capacity-restored: {within: 1m}\n"))
+	require.ErrorContains(t, err, "no region has scaling")
+}
+
 func TestSelectors(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"region eu-west", "eu-west-proxy-1 eu-west-live-1 eu-west-lb-a"},
