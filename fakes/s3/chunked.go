@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/espra/protoplex/fakes/internal/sigv4"
 )
 
 const (
@@ -45,7 +47,7 @@ type chunkedReader struct {
 func newChunkedReader(r io.Reader, size int64, s *signature, trailer string) *chunkedReader {
 	c := &chunkedReader{br: bufio.NewReaderSize(r, 32<<10), left: size, signed: s, wantTrailer: trailer}
 	if s != nil {
-		c.prev, c.hash = s.seed, sha256.New()
+		c.prev, c.hash = s.Value, sha256.New()
 	}
 	return c
 }
@@ -103,7 +105,7 @@ func (c *chunkedReader) begin() error {
 	}
 	if c.signed != nil {
 		claimed, ok := strings.CutPrefix(extension, chunkSignature)
-		if !ok || len(claimed) != sigLength {
+		if !ok || len(claimed) != sigv4.HexLength {
 			return incomplete("A chunk has no signature.")
 		}
 		c.claimed = claimed

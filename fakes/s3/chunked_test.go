@@ -17,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/espra/protoplex/fakes/internal/sigv4"
 	"github.com/espra/protoplex/nodes"
 )
 
@@ -53,7 +54,7 @@ func trailerBody() string {
 }
 
 func docSignature(seed string) *signature {
-	return &signature{key: signingKey(docSecret, "20130524", "us-east-1"), date: docDate, scope: docScope, seed: seed}
+	return &signature{&sigv4.Signature{Key: sigv4.SigningKey(docSecret, "20130524", "us-east-1", "s3"), Date: docDate, Scope: docScope, Value: seed}}
 }
 
 type docMachine struct{ nodes.Machine }
@@ -95,7 +96,7 @@ func TestDocumentedSignatures(t *testing.T) {
 		if trailer {
 			wire = trailerBody()
 		}
-		sig, e := s.authenticate(r, r.URL.Path, r.URL.Query())
+		sig, e := s.authenticate(r)
 		require.Nil(t, e)
 		b, e := newBody(r, strings.NewReader(wire), sig, 1<<20)
 		require.Nil(t, e)
@@ -188,7 +189,7 @@ func chunkUp(data, cut []byte, s *signature, trailer string) []byte {
 	var out bytes.Buffer
 	prev := ""
 	if s != nil {
-		prev = s.seed
+		prev = s.Value
 	}
 	head := func(chunk []byte) {
 		fmt.Fprintf(&out, "%x", len(chunk))

@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"github.com/johannesboyne/gofakes3"
+
+	"github.com/espra/protoplex/fakes/internal/sigv4"
 )
 
 const (
@@ -68,7 +70,7 @@ func (v *view) list() (*listing, *apiError) {
 	}
 	code := func(s string) string { return s }
 	if q.Get("encoding-type") == "url" {
-		code = func(s string) string { return escape(s, true) }
+		code = func(s string) string { return sigv4.Escape(s, true) }
 	}
 	after, second := q.Get("marker"), v.op.name == "ListObjectsV2"
 	if second {

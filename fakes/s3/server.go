@@ -131,7 +131,7 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request, n uint64) (*view
 	if err != nil {
 		return v, refuse(http.StatusBadRequest, "InvalidURI", "Couldn't parse the specified URI.")
 	}
-	signature, e := s.authenticate(r, r.URL.Path, query)
+	signature, e := s.authenticate(r)
 	if e != nil {
 		return v, e
 	}
