@@ -79,15 +79,6 @@ func (p *platform) sitesZone() string {
 	return z.String()
 }
 
-func (p *platform) twilioZone() string {
-	z := newZone("twilio.com", "com-1")
-	z.add("@", 3600, "NS", "com-1.")
-	if m := p.hosts["twilio-api"]; m != nil {
-		z.add("api", 300, "A", m.Addr().String())
-	}
-	return z.String()
-}
-
 // providerZone is the provider's own domain, with its API in it.
 func (p *platform) providerZone(provider string) string {
 	hosts, addrs := p.servers(provider)
