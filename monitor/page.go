@@ -63,8 +63,8 @@ func (v *vantage) page(ctx context.Context) {
 	nodes.FanOut(ctx, v.m, "page", places, func(ctx context.Context, i int) {
 		ctx, cancel := nodes.Timeout(ctx, v.m, "sms "+due[i].key, apiLimit)
 		defer cancel()
-		var err error
-		outcomes[i], err = v.texter.Text(ctx, due[i].admin.Phone, due[i].text)
+		receipt, err := v.texter.Text(ctx, due[i].admin.Phone, due[i].text)
+		outcomes[i] = receipt.Outcome
 		if err != nil {
 			v.log.Warn("sms not accepted", "admin", due[i].admin.Name, "incident", due[i].incident, "outcome", string(outcomes[i]), "error", err)
 		}

@@ -42,11 +42,8 @@ const (
 	confFile  = "/etc/protoplex/monitor.yaml"
 	stateFile = "/var/lib/protoplex/monitor.json"
 
-	smsAccount = "AC00000000000000000000000000000001"
-	smsToken   = "the account's token"
-	smsFrom    = "+15550100"
-	dnsToken   = "the provider's token"
-	cloudZone  = "elb.amazonaws.com"
+	dnsToken  = "the provider's token"
+	cloudZone = "elb.amazonaws.com"
 )
 
 // platform is everything that a story's topology names, booted in a world.
@@ -68,7 +65,7 @@ func (p *platform) platformRoles() nodes.Roles {
 	return nodes.Roles{
 		"proxy": proxy.Run, "live": live.Run, "monitor": monitor.Run, "redirect": redirect.Run,
 		"lb": lb.Run, "authority": dns.RunAuthority, "linode": dns.RunLinode, "digitalocean": dns.RunDigitalOcean,
-		"cloud": dns.RunCloud, "twilio": sms.RunTwilio, "s3": s3.Run, "seed": seed.Run,
+		"cloud": dns.RunCloud, "twilio": sms.RunTwilio, "sns": sms.RunSNS, "s3": s3.Run, "seed": seed.Run,
 		"control": runControl, "aws": p.runAWS,
 		"resolver": func(ctx context.Context, m nodes.Machine, args []string) error {
 			return names.Serve(ctx, m, names.Options{Roots: p.roots(), Now: m.Now})
@@ -199,6 +196,9 @@ func (p *platform) place(m story.Machine) (region, zone string) {
 	case story.RoleVPS, story.RoleControl, story.RoleRoot, story.RoleCom:
 		return m.Name, ""
 	case story.RoleAPI, story.RoleNameServer:
+		if m.Region != "" {
+			return m.Region, m.Zone
+		}
 		return m.Provider, m.Name
 	case story.RoleCloudDNS:
 		return "cloud", m.Name
@@ -351,18 +351,23 @@ func providerDomain(provider string) string { return provider + ".com" }
 
 func (p *platform) api(m story.Machine) error {
 	host := "api." + providerDomain(m.Provider)
+	files := map[string][]byte{}
+	args := []string{"--cert", certFile}
+	switch m.Provider {
+	case "twilio":
+		args = append(args, twilioArgs()...)
+	case "sns":
+		host = "sns." + awsDomain(m.Region)
+		args = append(args, snsArgs(m.Region)...)
+	default:
+		files["/zone"] = []byte(p.zone())
+		args = append(args, "--token", dnsToken, "--zonefile", "/zone")
+	}
 	cert, err := p.ca.Leaf(host)
 	if err != nil {
 		return err
 	}
-	files := map[string][]byte{certFile: cert}
-	args := []string{"--cert", certFile}
-	if m.Provider == "twilio" {
-		args = append(args, "--account", smsAccount, "--token", smsToken, "--from", smsFrom)
-	} else {
-		files["/zone"] = []byte(p.zone())
-		args = append(args, "--token", dnsToken, "--zonefile", "/zone")
-	}
+	files[certFile] = cert
 	if err := p.files(m.Name, files); err != nil {
 		return err
 	}
@@ -391,9 +396,13 @@ func (p *platform) tld(m story.Machine) error {
 		files["/sites"] = []byte(p.sitesZone())
 		files["/twilio"] = []byte(p.twilioZone())
 		args = append(args, "--zonefile", "/sites", "--zonefile", "/twilio")
-		for _, plane := range p.with(story.RoleAWS, nil) {
-			name := "/" + plane.Name
-			files[name] = []byte(p.awsZone(plane))
+		for _, r := range p.story.Topology.Regions {
+			zone, ok := p.awsZone(r.Name)
+			if !ok {
+				continue
+			}
+			name := "/" + awsRegion(r.Name)
+			files[name] = []byte(zone)
 			args = append(args, "--zonefile", name)
 		}
 	}
@@ -432,9 +441,10 @@ func (p *platform) vps(m story.Machine, keys map[string]ed25519.PrivateKey) erro
 	}
 	err = p.files(m.Name, map[string][]byte{
 		certFile: cert, rootsFile: p.ca.RootsPEM(), confFile: conf,
-		keyFile:       pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}),
-		"/etc/dns":    []byte(dnsToken + "\n"),
-		"/etc/twilio": []byte(smsToken + "\n"),
+		keyFile:    pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}),
+		"/etc/dns": []byte(dnsToken + "\n"),
+		twilioFile: []byte(twilioToken + "\n"),
+		snsFile:    []byte(snsAccount + "\n"),
 	})
 	if err != nil {
 		return err
@@ -446,11 +456,6 @@ func (p *platform) vps(m story.Machine, keys map[string]ed25519.PrivateKey) erro
 	p.run(m.Name, "redirect", "--http", ":80", "--https", ":443", "--cert", certFile, "--from", story.Apex, "--to", story.WWW)
 	p.run(m.Name, "monitor", "--config", confFile)
 	return nil
-}
-
-// phone is the number of an admin.
-func (p *platform) phone(admin string) string {
-	return fmt.Sprintf("+1555020%d", 1000+slices.Index(p.story.Topology.Admins, admin))
 }
 
 func (p *platform) monitorConfig(m story.Machine, keys map[string]ed25519.PrivateKey) monitor.Config {
@@ -498,7 +503,7 @@ func (p *platform) monitorConfig(m story.Machine, keys map[string]ed25519.Privat
 		c.Homes = append(c.Homes, monitor.HomeConfig{Host: host, Regions: append([]string{home}, others...), LB: balancers, TTL: t.DNS.TTL})
 	}
 	if slices.Contains(t.SMS, "twilio") {
-		c.SMS = monitor.SMSConfig{URL: "https://api.twilio.com", Account: smsAccount, Token: "/etc/twilio", From: smsFrom}
+		c.SMS = monitor.SMSConfig{URL: "https://api.twilio.com", Account: twilioAccount, Token: twilioFile, From: smsFrom}
 		for _, a := range t.Admins {
 			c.Admins = append(c.Admins, monitor.Admin{Name: a, Phone: p.phone(a)})
 		}

@@ -226,7 +226,7 @@ func (w *watcher) sms(e sim.Event) {
 			to = a
 		}
 	}
-	w.texts = append(w.texts, oracle.Text{At: e.At, Provider: "twilio", To: to, Body: e.Get("body")})
+	w.texts = append(w.texts, oracle.Text{At: e.At, Provider: e.Get("provider"), To: to, Body: e.Get("body")})
 	w.tellTogether(e.At, "sms", "", to, fmt.Sprintf("  %q", e.Get("body")))
 }
 

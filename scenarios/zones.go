@@ -79,22 +79,26 @@ func (p *platform) sitesZone() string {
 	return z.String()
 }
 
-func (p *platform) twilioZone() string {
-	z := newZone("twilio.com", "com-1")
+// awsZone holds the endpoints of Amazon's services in a region; false if it has
+// none.
+func (p *platform) awsZone(region string) (zone string, ok bool) {
+	z := newZone(awsDomain(region), "com-1")
 	z.add("@", 3600, "NS", "com-1.")
-	if m := p.hosts["twilio-api"]; m != nil {
-		z.add("api", 300, "A", m.Addr().String())
+	for _, m := range p.machines {
+		if m.Region != region {
+			continue
+		}
+		switch {
+		case m.Role == story.RoleAWS:
+			z.add("elasticloadbalancing", 60, "A", p.addr(m.Name).String())
+			z.add("autoscaling", 60, "A", p.addr(m.Name).String())
+			ok = true
+		case m.Role == story.RoleAPI && m.Provider == "sns":
+			z.add("sns", 300, "A", p.addr(m.Name).String())
+			ok = true
+		}
 	}
-	return z.String()
-}
-
-// awsZone holds the names of a region's control plane.
-func (p *platform) awsZone(m story.Machine) string {
-	z := newZone(awsRegion(m.Region)+".amazonaws.com", "com-1")
-	z.add("@", 3600, "NS", "com-1.")
-	z.add("elasticloadbalancing", 60, "A", p.addr(m.Name).String())
-	z.add("autoscaling", 60, "A", p.addr(m.Name).String())
-	return z.String()
+	return z.String(), ok
 }
 
 // providerZone is the provider's own domain, with its API in it.

@@ -1,6 +1,7 @@
 package sms
 
 import (
+	"crypto/subtle"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -8,6 +9,8 @@ import (
 
 	"github.com/espra/protoplex/fakes/internal/serve"
 )
+
+const dateFormat = time.RFC1123Z // as RFC 2822 wants it
 
 // resource is a message as the API shows it.
 type resource struct {
@@ -44,12 +47,12 @@ type listing struct {
 	PreviousPage *string    `json:"previous_page_uri"`
 }
 
-// resource needs the Gateway's mutex.
-func (g *Gateway) resource(m *message) resource {
-	date := func(t time.Time) string { return t.UTC().Format(dateFormat) }
-	uri := "/" + version + "/Accounts/" + g.options.Account + "/Messages/" + m.sid
+// resource needs the network's mutex.
+func (t *Twilio) resource(m *message) resource {
+	date := func(at time.Time) string { return at.UTC().Format(dateFormat) }
+	uri := "/" + version + "/Accounts/" + t.options.Account + "/Messages/" + m.id
 	out := resource{
-		SID: m.sid, AccountSID: g.options.Account, From: m.from, To: m.to, Body: m.body, Status: m.status,
+		SID: m.id, AccountSID: t.options.Account, From: m.from, To: m.to, Body: m.body, Status: m.status,
 		Direction: "outbound-api", NumSegments: strconv.Itoa(Segments(m.body)), NumMedia: "0", APIVersion: version,
 		DateCreated: date(m.created), DateUpdated: date(m.updated), PriceUnit: "USD",
 		URI: uri + ".json", SubresourceURIs: map[string]string{"media": uri + "/Media.json"},
@@ -58,8 +61,13 @@ func (g *Gateway) resource(m *message) resource {
 		sent := date(m.sent)
 		out.DateSent = &sent
 	}
+	if m.status == "undelivered" {
+		out.ErrorCode, out.ErrorMessage = &m.fate.code, &m.fate.reason
+	}
 	return out
 }
+
+func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
 func fail(w http.ResponseWriter, status, code int, text string) {
 	serve.WriteJSON(w, status, map[string]any{

@@ -45,45 +45,63 @@ func TestEveryTextFits(t *testing.T) {
 	require.False(t, sms.Fits("[two septets each]"))
 }
 
-func TestTwilio(t *testing.T) {
-	tests := []struct {
+// What Twilio answers, as its documents have it.
+func TestTwilioAnswers(t *testing.T) {
+	answer := func(status int, body string) *sms.Twilio {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(status)
+			io.WriteString(w, body)
+		}))
+		t.Cleanup(server.Close)
+		return &sms.Twilio{HTTP: server.Client(), URL: server.URL, Account: "AC1", Token: "token", From: "+15550000000"}
+	}
+	for _, c := range []struct {
 		name   string
 		status int
 		body   string
 		want   sms.Outcome
+		why    string
 	}{
-		{"queued", 201, `{"sid":"SM1","status":"queued"}`, sms.Accepted},
-		{"failed at once", 201, `{"sid":"SM1","status":"failed"}`, sms.Refused},
-		{"bad number", 400, `{"code":21211,"message":"The 'To' number is not valid."}`, sms.Refused},
-		{"too many", 429, `{"code":20429}`, sms.Refused},
-		{"broken", 500, `oops`, sms.Unknown},
-		{"cut short", 201, `{"sid":`, sms.Unknown},
-		{"no id", 201, `{}`, sms.Unknown},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				user, password, _ := r.BasicAuth()
-				require.Equal(t, "AC1 token", user+" "+password)
-				require.Equal(t, "/2010-04-01/Accounts/AC1/Messages.json", r.URL.Path)
-				require.Equal(t, []string{"+15550000001", "+15550000000", "hello & bye"},
-					[]string{r.PostFormValue("To"), r.PostFormValue("From"), r.PostFormValue("Body")})
-				w.WriteHeader(tt.status)
-				io.WriteString(w, tt.body)
-			}))
-			defer server.Close()
-			twilio := &sms.Twilio{HTTP: server.Client(), URL: server.URL, Account: "AC1", Token: "token", From: "+15550000000"}
-			got, err := twilio.Text(t.Context(), "+15550000001", "hello & bye")
-			require.Equal(t, tt.want, got)
-			require.Equal(t, tt.want == sms.Accepted, err == nil)
+		{"queued", 201, `{"sid":"SM1","status":"queued","error_code":null}`, sms.Accepted, ""},
+		{"failed at once", 201, `{"sid":"SM1","status":"failed","error_code":30007}`, sms.Refused, "message is failed, code 30007"},
+		{"bad number", 400, `{"code":21211,"message":"The 'To' number is not valid.","status":400}`, sms.Refused, "status 400, code 21211: The 'To' number"},
+		{"stranger", 401, `{"code":20003,"message":"Authenticate","status":401}`, sms.Refused, "code 20003: Authenticate"},
+		{"too many", 429, `{"code":20429}`, sms.Refused, "code 20429"},
+		{"elsewhere", 302, ``, sms.Refused, "status 302"},
+		{"too slow", 408, ``, sms.Unknown, "status 408"},
+		{"broken", 500, `oops`, sms.Unknown, "status 500"},
+		{"cut short", 201, `{"sid":`, sms.Unknown, "read answer"},
+		{"no id", 201, `{}`, sms.Unknown, "without a message id"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := answer(c.status, c.body).Text(t.Context(), "+15550000001", "hello & bye")
+			require.Equal(t, c.want, got.Outcome)
+			if c.want == sms.Accepted {
+				require.NoError(t, err)
+				require.Equal(t, "SM1", got.ID)
+				return
+			}
+			require.ErrorContains(t, err, c.why)
+			require.Empty(t, got.ID)
 		})
 	}
+	for status, want := range map[string]sms.Delivery{
+		"accepted": sms.Underway, "scheduled": sms.Underway, "queued": sms.Underway, "sending": sms.Underway, "sent": sms.Underway,
+		"delivered": sms.Delivered, "read": sms.Delivered, "undelivered": sms.Failed, "failed": sms.Failed, "canceled": sms.Failed,
+		"received": sms.Unknown, "": sms.Unknown,
+	} {
+		got, err := answer(200, `{"sid":"SM1","status":"`+status+`","error_code":null}`).Delivery(t.Context(), "SM1")
+		require.Equal(t, want, got, status)
+		require.Equal(t, want == sms.Underway || want == sms.Delivered, err == nil, status)
+	}
+	_, err := answer(200, `{"sid":"SM1","status":"undelivered","error_code":30003,"error_message":"Unreachable"}`).Delivery(t.Context(), "SM1")
+	require.EqualError(t, err, "twilio: message is undelivered, code 30003: Unreachable")
 	t.Run("gone", func(t *testing.T) {
 		server := httptest.NewServer(http.NotFoundHandler())
 		server.Close()
 		twilio := &sms.Twilio{HTTP: &http.Client{Transport: &http.Transport{}}, URL: server.URL}
 		got, err := twilio.Text(t.Context(), "+1", "hello")
 		require.Error(t, err)
-		require.Equal(t, sms.Unknown, got)
+		require.Equal(t, sms.Receipt{Outcome: sms.Unknown}, got)
 	})
 }

@@ -1,82 +1,69 @@
-// Package sms sends short messages to people and words them.
+// Package sms sends short messages to people, through Twilio or Amazon SNS, and
+// words them.
 //
 // It promises to tell apart a message that the provider accepted, one that it
 // refused, and one of which nobody knows: the last may have been sent, and the
-// caller decides whether to send it again. A text fits one GSM segment. Start
-// at Texter.
+// caller decides whether to send it again, or elsewhere. Nothing is ever sent
+// twice on its own account. A text that an Alert words fits one GSM segment.
+// Providers may be slow, unreachable or wrong; whatever they answer is bounded.
+//
+// The suite in package smstest holds every Texter to its contract. Start
+// reading at Texter, then New.
 package sms
 
-import (
-	"context"
-	"encoding/json"
-	"fmt"
-	"io"
-	"net/http"
-	"net/url"
-	"strings"
-)
+import "context"
 
 // Outcome is what is known of a message after sending it.
 type Outcome string
 
 // The outcomes.
 const (
-	Accepted Outcome = "accepted" // the provider will deliver it or knows why not
-	Refused  Outcome = "refused"  // it was not sent
-	Unknown  Outcome = "unknown"  // it may have been sent
+	// Accepted is a message that the provider took upon itself to deliver. It
+	// has not arrived yet, and perhaps never will: see Texter.Delivery.
+	Accepted Outcome = "accepted"
+	// Refused is a message that was not sent and will not be. Another provider
+	// may take it at once; the same one only when what the error names has
+	// changed, such as a number, a rate or a budget.
+	Refused Outcome = "refused"
 )
 
-// Texter sends one message to one number in international form (+15551234567).
-// The error explains any outcome but Accepted. Calls may overlap.
+// Delivery is how far a message got that a provider accepted.
+type Delivery string
+
+// The deliveries.
+const (
+	Delivered Delivery = "delivered" // it is on the phone
+	Underway  Delivery = "underway"  // ask again
+	Failed    Delivery = "failed"    // it is not and will not be on the phone
+)
+
+// Unknown is both an Outcome, of a message that may have been sent, and a
+// Delivery, of one that may have arrived. Sending it again may make it two.
+const Unknown = "unknown"
+
+// Receipt is what a provider gives for a message.
+type Receipt struct {
+	Outcome Outcome
+	ID      string // the provider's name for the message; only with Accepted
+}
+
+// Texter sends messages through one account at one provider. It may be used
+// concurrently, and each call has the time that its context has.
 type Texter interface {
-	Text(ctx context.Context, to, body string) (Outcome, error)
+	// Name is that of the provider, and for SNS of the region too, as in
+	// "sns-eu-west-1".
+	Name() string
+
+	// Text sends body to one number in international form (+15551234567). It is
+	// not idempotent: called twice, it sends twice, and it never tries a second
+	// time by itself. The error explains any outcome but Accepted.
+	Text(ctx context.Context, to, body string) (Receipt, error)
+
+	// Delivery asks how far the message got whose Receipt has the id. It changes
+	// nothing. The error explains Failed, with the provider's reason, and Unknown;
+	// Delivered and Failed are for good.
+	Delivery(ctx context.Context, id string) (Delivery, error)
 }
 
-// Twilio sends through Twilio's Programmable Messaging API, version 2010-04-01.
-type Twilio struct {
-	HTTP    *http.Client // through which all requests go
-	URL     string       // https://api.twilio.com
-	Account string       // account SID
-	Token   string       // auth token
-	From    string       // number or sender
-}
-
-var _ Texter = (*Twilio)(nil)
-
-// Text implements Texter.
-func (t *Twilio) Text(ctx context.Context, to, body string) (Outcome, error) {
-	endpoint := strings.TrimSuffix(t.URL, "/") + "/2010-04-01/Accounts/" + url.PathEscape(t.Account) + "/Messages.json"
-	form := url.Values{"To": {to}, "From": {t.From}, "Body": {body}}.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form))
-	if err != nil {
-		return Refused, fmt.Errorf("twilio: %w", err)
-	}
-	req.SetBasicAuth(t.Account, t.Token)
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.Header.Set("Accept", "application/json")
-	resp, err := t.HTTP.Do(req)
-	if err != nil {
-		return Unknown, fmt.Errorf("twilio: send: %w", err)
-	}
-	defer resp.Body.Close()
-	var answer struct {
-		SID     string `json:"sid"`
-		Status  string `json:"status"`
-		Code    int    `json:"code"`
-		Message string `json:"message"`
-	}
-	decodeErr := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&answer)
-	switch {
-	case resp.StatusCode == http.StatusRequestTimeout || resp.StatusCode >= 500:
-		return Unknown, fmt.Errorf("twilio: status %d", resp.StatusCode)
-	case resp.StatusCode >= 300:
-		return Refused, fmt.Errorf("twilio: status %d, code %d: %s", resp.StatusCode, answer.Code, answer.Message)
-	case decodeErr != nil:
-		return Unknown, fmt.Errorf("twilio: read answer: %w", decodeErr)
-	case answer.SID == "":
-		return Unknown, fmt.Errorf("twilio: answer without a message id")
-	case answer.Status == "failed" || answer.Status == "undelivered" || answer.Status == "canceled":
-		return Refused, fmt.Errorf("twilio: message is %s", answer.Status)
-	}
-	return Accepted, nil
-}
+// maxAnswer bounds what is read of a provider's answer.
+const maxAnswer = 64 << 10

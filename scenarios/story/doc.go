@@ -46,7 +46,7 @@
 //	vps         list of names of off-site machines (fremont, london, singapore);
 //	            an empty list means that nobody monitors and the apex is silent
 //	dns         providers: list of linode and digitalocean (both); ttl (60s)
-//	sms         list of SMS gateways (twilio, which is the only one)
+//	sms         list of SMS gateways, of twilio and sns (twilio)
 //	admins      list of names (ana, raj)
 //	monitor     probe (10s), open-after (3), close-after (3), hold-down (10m)
 //
@@ -62,13 +62,14 @@
 //	us-east-aws-1        the cloud's control plane, if there is scaling; in no zone.
 //	                     The proxies beyond those that run are off until launched
 //	us-east-lb-a, -b     the load balancer's nodes, one in each zone
+//	us-east-sns-1        the region's end of the SMS gateway sns, in no zone
 //
 // and outside the regions there are
 //
 //	fremont                          a VPS, named as given
 //	linode-api, linode-ns1 to -ns5   a DNS provider's API and authorities
 //	digitalocean-api, -ns1 to -ns3
-//	twilio-api                       the SMS gateway
+//	twilio-api                       an SMS gateway
 //	root-1, com-1                    DNS above espra.com
 //	cloud-dns-1, cloud-dns-2         the cloud's zone, for load balancer names
 //	control-1 to control-3           what monitors probe to know that they are online

@@ -38,7 +38,7 @@ type Machine struct {
 	Role     string
 	Region   string
 	Zone     string
-	Provider string // linode, digitalocean, twilio
+	Provider string // linode, digitalocean, twilio, sns
 	Group    string // of clients
 	Standby  bool   // off until its group launches it
 }
@@ -62,7 +62,7 @@ func (t Topology) Machines() []Machine {
 			if name != p.name {
 				continue
 			}
-			all = append(all, Machine{Name: name + "-api", Role: RoleAPI, Provider: name})
+			all = append(all, t.apis(p)...)
 			for i := range p.servers {
 				all = append(all, Machine{Name: name + "-ns" + strconv.Itoa(i+1), Role: RoleNameServer, Provider: name})
 			}
@@ -73,6 +73,18 @@ func (t Topology) Machines() []Machine {
 	all = append(all, numbered(RoleCloudDNS, 2)...)
 	if len(t.VPS) > 0 {
 		all = append(all, numbered(RoleControl, 3)...)
+	}
+	return all
+}
+
+// apis gives the machines with a provider's API.
+func (t Topology) apis(p provider) []Machine {
+	if !p.regional {
+		return []Machine{{Name: p.name + "-api", Role: RoleAPI, Provider: p.name}}
+	}
+	var all []Machine
+	for _, r := range t.Regions {
+		all = append(all, Machine{Name: r.Name + "-" + p.name + "-1", Role: RoleAPI, Region: r.Name, Provider: p.name})
 	}
 	return all
 }

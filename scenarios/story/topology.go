@@ -11,7 +11,7 @@ type Topology struct {
 	Regions  []Region // in file order; the first is the home of www
 	VPS      []string // the off-site machines, by name
 	DNS      DNS
-	SMS      []string // gateways: "twilio"
+	SMS      []string // gateways: "twilio", "sns"
 	Admins   []string
 	Monitor  Monitor
 	vpsPlace []Pos
@@ -64,17 +64,19 @@ var LiveHosts = []LiveHost{
 	{"eu-1.live.espra.com", "eu-west"},
 }
 
-// provider is a service outside the cloud and the regions.
+// provider is a service of somebody else, outside the regions or in each.
 type provider struct {
-	name    string
-	servers int // authoritative name servers
-	sms     bool
+	name     string
+	servers  int // authoritative name servers
+	sms      bool
+	regional bool // has an API in each region, which is lost with it
 }
 
 var providers = []provider{
 	{name: "linode", servers: 5},
 	{name: "digitalocean", servers: 3},
 	{name: "twilio", sms: true},
+	{name: "sns", sms: true, regional: true},
 }
 
 // providerNames gives the DNS providers, or the SMS gateways.
@@ -92,6 +94,7 @@ func providerNames(sms bool) []string {
 var (
 	defaultRegion  = Region{Zones: 2, Proxy: 2, Live: 2}
 	defaultVPS     = []string{"fremont", "london", "singapore"}
+	defaultSMS     = []string{"twilio"}
 	defaultAdmins  = []string{"ana", "raj"}
 	defaultTTL     = 60 * time.Second
 	defaultMonitor = Monitor{Probe: 10 * time.Second, OpenAfter: 3, CloseAfter: 3, HoldDown: 10 * time.Minute}
@@ -153,7 +156,7 @@ func (r *reader) topology(v value) Topology {
 	f := r.fields(v, "regions!", "vps", "dns", "sms", "admins", "monitor")
 	t := Topology{
 		VPS:     defaultVPS,
-		SMS:     providerNames(true),
+		SMS:     defaultSMS,
 		Admins:  defaultAdmins,
 		DNS:     DNS{Providers: providerNames(false), TTL: defaultTTL},
 		Monitor: defaultMonitor,

@@ -22,7 +22,7 @@ topology:
     eu-west: {zones: 1, proxy: 1, live: 1}
   vps: [fremont]
   dns: {providers: [digitalocean]}
-  sms: [twilio]
+  sms: [twilio, sns]
 workload:
   - {id: people, browsers: 2, home: us-1.live, do: [subscribe to 1 channel]}
   - {id: writers, publishers: 100, do: [publish every 1m]}
@@ -62,6 +62,8 @@ func TestMachines(t *testing.T) {
 		"digitalocean-ns2 nameserver   digitalocean",
 		"digitalocean-ns3 nameserver   digitalocean",
 		"twilio-api api   twilio",
+		"us-east-sns-1 api us-east  sns",
+		"eu-west-sns-1 api eu-west  sns",
 		"root-1 root",
 		"com-1 com",
 		"cloud-dns-1 cloud-dns",
@@ -119,7 +121,7 @@ func TestScaling(t *testing.T) {
 
 func TestSelectors(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
-		{"region eu-west", "eu-west-proxy-1 eu-west-live-1 eu-west-lb-a"},
+		{"region eu-west", "eu-west-proxy-1 eu-west-live-1 eu-west-lb-a eu-west-sns-1"},
 		{"zone us-east-b", "us-east-proxy-2 us-east-live-2 us-east-lb-b"},
 		{"machine us-east-proxy-3", "us-east-proxy-3"},
 		{"role live", "us-east-live-1 us-east-live-2 eu-west-live-1"},
@@ -129,6 +131,7 @@ func TestSelectors(t *testing.T) {
 		{"vps fremont", "fremont"},
 		{"provider digitalocean", "digitalocean-api digitalocean-ns1 digitalocean-ns2 digitalocean-ns3"},
 		{"provider twilio", "twilio-api"},
+		{"provider sns", "us-east-sns-1 eu-west-sns-1"},
 		{"clients people", "people-01 people-02"},
 		{"link vps fremont -> role live", "us-east-live-1 us-east-live-2 eu-west-live-1 fremont"},
 		{"link  role live in eu-west   <-> clients people", "eu-west-live-1 people-01 people-02"},

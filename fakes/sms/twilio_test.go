@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twilio/twilio-go"
@@ -23,16 +24,18 @@ const (
 	token   = "letmein"
 	from    = "+15005550006"
 	ana     = "+447700900001"
+	raj     = "+447700900002"
 )
 
 // gateway runs the role and gives Twilio's own client, which thinks that it
 // talks to api.twilio.com.
-func gateway(t *testing.T) (*desk.Desk, func(password string) *twilio.RestClient) {
+func gateway(t *testing.T, more ...string) (*desk.Desk, func(password string) *twilio.RestClient) {
 	t.Helper()
 	d := desk.New(t, "127.0.0.1")
 	cert, roots := desk.Certificate(t, "api.twilio.com")
 	d.WriteFile(t, "/api.pem", cert)
-	d.Run(t, sms.RunTwilio, "--listen", ":0", "--cert", "/api.pem", "--account", account, "--token", token, "--from", from)
+	args := []string{"--listen", ":0", "--cert", "/api.pem", "--account", account, "--token", token, "--from", from}
+	d.Run(t, sms.RunTwilio, append(args, more...)...)
 	addr := d.Await(t, "sms gateway ready")["listen"].(string)
 	return d, func(password string) *twilio.RestClient {
 		c := &client.Client{
@@ -66,7 +69,7 @@ func TestDelivery(t *testing.T) {
 	require.Regexp(t, "^SM[0-9a-f]{32}$", *sent.Sid)
 	require.Nil(t, sent.DateSent)
 	line := d.Await(t, "sms accepted")
-	require.Equal(t, fmt.Sprint(ana, body, *sent.Sid), fmt.Sprint(line["to"], line["body"], line["sid"]))
+	require.Equal(t, fmt.Sprint("twilio", from, ana, body, *sent.Sid), fmt.Sprint(line["provider"], line["from"], line["to"], line["body"], line["id"]))
 
 	status := func() string {
 		got, err := c.Api.FetchMessage(*sent.Sid, nil)
@@ -74,16 +77,30 @@ func TestDelivery(t *testing.T) {
 		require.Equal(t, body, *got.Body)
 		return *got.Status
 	}
-	require.Equal(t, "queued", status())
-	desk.Eventually(t, func() bool { return status() == "sent" }, "sent")
+	for _, next := range []string{"queued", "sending", "sent"} {
+		desk.Eventually(t, func() bool { return status() == next }, next)
+	}
 	require.NotContains(t, d.Pending(), "sms delivered")
 	desk.Eventually(t, func() bool { return status() == "delivered" }, "delivered")
-	d.Await(t, "sms delivered", "sid", *sent.Sid, "to", ana)
+	d.Await(t, "sms delivered", "id", *sent.Sid, "to", ana, "provider", "twilio")
+}
+
+func TestUndelivered(t *testing.T) {
+	t.Parallel()
+	d, as := gateway(t, "--unreachable", raj)
+	c := as(token)
+	sent, err := c.Api.CreateMessage(message(raj, "hello"))
+	require.NoError(t, err, "it is taken")
+	d.Await(t, "sms not delivered", "id", *sent.Sid, "to", raj, "reason", "Unreachable destination handset")
+	got, err := c.Api.FetchMessage(*sent.Sid, nil)
+	require.NoError(t, err)
+	require.Equal(t, "undelivered", *got.Status)
+	require.Equal(t, 30003, *got.ErrorCode)
 }
 
 func TestRefusals(t *testing.T) {
 	t.Parallel()
-	d, as := gateway(t)
+	d, as := gateway(t, "--opted-out", raj)
 	code := func(err error) int {
 		t.Helper()
 		var failed *client.TwilioRestError
@@ -97,6 +114,7 @@ func TestRefusals(t *testing.T) {
 		21212: message(ana, "hello").SetFrom("ESPRA"),
 		21606: message(ana, "hello").SetFrom("+15005550007"),
 		21602: message(ana, ""),
+		21610: message(raj, "hello"),
 		21617: message(ana, strings.Repeat("é", 1601)),
 	} {
 		_, err := as(token).Api.CreateMessage(p)
@@ -120,7 +138,7 @@ func TestList(t *testing.T) {
 	for i := range 25 {
 		to := ana
 		if i%5 == 0 {
-			to = "+447700900002"
+			to = raj
 		}
 		_, err := c.Api.CreateMessage(message(to, fmt.Sprint("message ", i)))
 		require.NoError(t, err)
@@ -138,7 +156,36 @@ func TestList(t *testing.T) {
 	all := bodies(new(api.ListMessageParams).SetPageSize(10))
 	require.Len(t, all, 25, "the client follows the pages")
 	require.Equal(t, "24", all[0], "newest first")
-	require.Equal(t, []string{"20", "15", "10", "5", "0"}, bodies(new(api.ListMessageParams).SetTo("+447700900002").SetPageSize(2)))
+	require.Equal(t, []string{"20", "15", "10", "5", "0"}, bodies(new(api.ListMessageParams).SetTo(raj).SetPageSize(2)))
+
+	// Only what was sent has a date, and all of it today.
+	now := time.Now()
+	desk.Eventually(t, func() bool { return len(bodies(new(api.ListMessageParams).SetDateSent(now))) == 25 }, "sent")
+	require.Len(t, bodies(new(api.ListMessageParams).SetDateSentAfter(now.Add(-time.Hour)).SetPageSize(10)), 25)
+	require.Empty(t, bodies(new(api.ListMessageParams).SetDateSentAfter(now.Add(time.Hour))))
+	require.Empty(t, bodies(new(api.ListMessageParams).SetDateSentBefore(now.Add(-time.Hour))))
+	require.Empty(t, bodies(new(api.ListMessageParams).SetDateSent(now.AddDate(0, 0, -1))))
+}
+
+func TestRate(t *testing.T) {
+	t.Parallel()
+	_, as := gateway(t, "--rate", "2")
+	c := as(token)
+	refused := 0
+	for range 6 {
+		if _, err := c.Api.CreateMessage(message(ana, "hello")); err != nil {
+			var failed *client.TwilioRestError
+			require.ErrorAs(t, err, &failed)
+			require.Equal(t, 20429, failed.Code)
+			require.Equal(t, http.StatusTooManyRequests, failed.Status)
+			refused++
+		}
+	}
+	require.NotZero(t, refused)
+	desk.Eventually(t, func() bool {
+		_, err := c.Api.CreateMessage(message(ana, "hello"))
+		return err == nil
+	}, "the next second has room")
 }
 
 func TestSegments(t *testing.T) {
