@@ -46,7 +46,9 @@ func TestPatient(t *testing.T) {
 			func(time.Time) http.Header { return header("Retry-After", "7") },
 		}, "[7s]", 200},
 		"a date": {[]func(time.Time) http.Header{
-			func(now time.Time) http.Header { return header("Retry-After", now.Add(9*time.Second).UTC().Format(http.TimeFormat)) },
+			func(now time.Time) http.Header {
+				return header("Retry-After", now.Add(9*time.Second).UTC().Format(http.TimeFormat))
+			},
 		}, "[9s]", 200},
 		"reset, twice": {[]func(time.Time) http.Header{
 			func(now time.Time) http.Header { return header("RateLimit-Reset", fmt.Sprint(now.Unix()+5)) },
