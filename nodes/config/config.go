@@ -30,7 +30,8 @@ type File struct {
 // Read fills the struct that into points to. Its fields have tags such as
 // `yaml:"name"`; a key whose tag ends in ",omitempty" may be left out, and then
 // the field keeps what it had. Fields are strings, bools, ints, durations
-// ("90s"), structs, slices of these, and maps from string to string.
+// ("90s"), structs, slices of these, and maps from string to string. Fields
+// without a tag are left alone.
 //
 // Whoever checks further calls Failf and, at the end, Err. Values are addressed
 // by path: "", "name", "providers[1].url", "lb.us-east".
@@ -178,6 +179,9 @@ func (f *File) fields(path string, n ast.Node, v reflect.Value) {
 	var names, needed []string
 	for i := range v.NumField() {
 		name, option, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
+		if name == "" {
+			continue
+		}
 		known[name], names = v.Field(i), append(names, name)
 		if option != "omitempty" {
 			needed = append(needed, name)
