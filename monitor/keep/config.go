@@ -143,7 +143,7 @@ func parseConfig(name string, text []byte) (*Config, error) {
 			if err != nil || host == "" || port == "" {
 				f.Failf(fmt.Sprintf("%s.authorities[%d]", at, j), "%q is not host:port", config.Clip(a))
 			}
-			if _, err := netip.ParseAddr(host); err != nil && !f.Given(at+".nameservers") {
+			if _, err := netip.ParseAddr(host); err != nil && host != "" && !f.Given(at+".nameservers") {
 				p.Nameservers = append(p.Nameservers, host)
 			}
 		}

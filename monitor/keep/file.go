@@ -184,8 +184,8 @@ func place(err error) (config.Pos, string) {
 	switch {
 	case strings.Contains(message, "$INCLUDE"):
 		message = "$INCLUDE is not allowed: one file says all"
-	case strings.HasPrefix(message, "expecting RR type") || strings.HasPrefix(message, "unknown RR type"):
-		message = fmt.Sprintf("%q is no record type%s", config.Clip(token), config.Suggest(strings.ToUpper(token), zone.Types()))
+	case message == "not a TTL" || strings.HasPrefix(message, "expecting RR type") || strings.HasPrefix(message, "unknown RR type"):
+		message = fmt.Sprintf("%q is neither a record type nor a TTL%s", config.Clip(token), config.Suggest(strings.ToUpper(token), zone.Types()))
 	default:
 		message = fmt.Sprintf("%s: %q", message, config.Clip(token))
 	}

@@ -285,6 +285,9 @@ func kinds(records []zone.Record) string {
 }
 
 func values(records []zone.Record) string {
+	if len(records) == 0 {
+		return "nothing"
+	}
 	var all []string
 	for _, r := range records {
 		all = append(all, show(r))
