@@ -70,6 +70,16 @@ type entry struct {
 // entries parses. The parser stops at the first mistake, so each is noted, its
 // lines are left out, and the rest is parsed again.
 func (f *fileReader) entries(origin string) []entry {
+	for i, line := range f.lines {
+		// One file says all that it means, in the words in which it means it.
+		word, _, _ := strings.Cut(strings.ReplaceAll(strings.ToUpper(line), "\t", " "), " ")
+		if strings.HasPrefix(word, "$") && word != "$ORIGIN" && word != "$TTL" {
+			f.failf(config.Pos{Line: i + 1, Column: 1}, "%s is not allowed", config.Clip(strings.TrimSpace(word)))
+		}
+	}
+	if len(f.errs) > 0 {
+		return nil
+	}
 	for range maxTypos {
 		all, at, directive := f.parse(origin)
 		if at == 0 || directive {
@@ -182,8 +192,6 @@ func place(err error) (config.Pos, string) {
 	}
 	message := m[1]
 	switch {
-	case strings.Contains(message, "$INCLUDE"):
-		message = "$INCLUDE is not allowed: one file says all"
 	case message == "not a TTL" || strings.HasPrefix(message, "expecting RR type") || strings.HasPrefix(message, "unknown RR type"):
 		message = fmt.Sprintf("%q is neither a record type nor a TTL%s", config.Clip(token), config.Suggest(strings.ToUpper(token), zone.Types()))
 	default:
