@@ -275,19 +275,10 @@ func (v *vantage) apply(ctx context.Context, s view, changes []home.Change, read
 		err := func() error {
 			ctx, cancel := nodes.Timeout(ctx, v.m, "change "+s.name, apiLimit)
 			defer cancel()
-			switch c.Op {
-			case home.Create:
-				return s.zone.Create(ctx, c.Record)
-			case home.Update:
-				return s.zone.Update(ctx, c.Record)
-			}
-			if err := s.zone.Delete(ctx, c.Record.ID); !errors.Is(err, zone.ErrNotFound) {
-				return err
-			}
-			return nil
+			return c.Make(ctx, s.zone)
 		}()
 		if err != nil {
-			return i, fmt.Errorf("%s %s %s: %w", c.Op, c.Record.Type, c.Record.Name, err)
+			return i, err
 		}
 	}
 	return len(changes), nil
@@ -339,7 +330,7 @@ func (v *vantage) shows(ctx context.Context, s view, want map[string]home.Home, 
 func asRecords(changes []home.Change) []zone.Record {
 	var records []zone.Record
 	for _, c := range changes {
-		if c.Op != home.Delete {
+		if c.Op != zone.Delete {
 			records = append(records, c.Record)
 		}
 	}

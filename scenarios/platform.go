@@ -56,7 +56,7 @@ type platform struct {
 	ca       *pki.CA
 	cells    map[string]*ca.Authority // of the regions that have Seeds
 	usage    *meter
-	fleets   map[string]*fleet        // of the regions that scale
+	fleets   map[string]*fleet // of the regions that scale
 }
 
 // rolesOf are the programs that machines run: the platform's own as production

@@ -5,8 +5,8 @@ import "github.com/spf13/cobra"
 func fakeCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "fake",
-		Short: "Stand in for somebody else's service on this machine",
+		Short: "Run a stand-in for a service of somebody else on this machine",
 	}
-	c.AddCommand(fakeSMSCommand())
+	c.AddCommand(fakeDNSCommand(), fakeSMSCommand())
 	return c
 }

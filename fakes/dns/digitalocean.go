@@ -14,21 +14,24 @@ import (
 )
 
 const (
-	digitalOceanTTL    = 1800
-	digitalOceanMinTTL = 30
+	digitalOceanTTL     = 1800
+	digitalOceanMinTTL  = 30
+	digitalOceanMaxText = 512 // as a zone file has it, quotes and escapes included
 )
 
 // DigitalOceanOptions configure the API of DigitalOcean.
 type DigitalOceanOptions struct {
-	Token  string        // the one bearer token that is accepted
-	Rate   int           // requests per window
-	Window time.Duration // of the rate limit
+	Token     string        // the bearer token that may do everything
+	ReadToken string        // one that may only read; empty for none
+	Rate      int           // requests per window
+	Window    time.Duration // of the rate limit
 }
 
 // DigitalOcean is the part of the DigitalOcean API v2 that keeps domains and
 // their records: list with paging and filters, get, create, edit, delete. As at
 // DigitalOcean, NS records and the SOA record are listed, hosts in data must be
-// sent with a final dot and come back without it, and "@" is the domain.
+// sent with a final dot and come back without it, "@" is the domain, and long
+// texts are refused.
 type DigitalOcean struct {
 	provider *Provider
 	options  DigitalOceanOptions
@@ -55,8 +58,12 @@ func NewDigitalOcean(m nodes.Machine, p *Provider, o DigitalOceanOptions) *Digit
 
 // ServeHTTP implements http.Handler.
 func (d *DigitalOcean) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !authorized(r, d.options.Token) {
+	switch authorize(r, d.options.Token, d.options.ReadToken) {
+	case unknown:
 		digitalOceanFail(w, http.StatusUnauthorized, "Unauthorized", "Unable to authenticate you")
+		return
+	case forbidden:
+		digitalOceanFail(w, http.StatusForbidden, "Forbidden", "You are not authorized to perform this operation")
 		return
 	}
 	remaining, left, ok := d.limiter.allow()
@@ -277,6 +284,9 @@ func (in digitalOceanChange) apply(r Record) (Record, error) {
 		if strings.EqualFold(r.Type, "CAA") {
 			r.Data = strings.TrimSuffix(r.Data, ".")
 		}
+	}
+	if strings.EqualFold(r.Type, "TXT") && len(`"`+strings.Join(textStrings(r.Data), `" "`)+`"`) > digitalOceanMaxText {
+		return r, &Invalid{"data", fmt.Sprintf("is longer than %d bytes", digitalOceanMaxText)}
 	}
 	if r.TTL < digitalOceanMinTTL {
 		return r, &Invalid{"ttl", fmt.Sprintf("must be at least %d", digitalOceanMinTTL)}

@@ -23,7 +23,8 @@ const linodeDefaultTTL = 86400
 
 // LinodeOptions configure the API of Linode.
 type LinodeOptions struct {
-	Token     string        // the one bearer token that is accepted
+	Token     string        // the bearer token that may do everything
+	ReadToken string        // one that may only read; empty for none
 	Rate      int           // requests per window
 	Window    time.Duration // of the rate limit
 	ExactTTLs bool          // keep any TTL instead of rounding it as Linode does
@@ -60,8 +61,12 @@ func NewLinode(m nodes.Machine, p *Provider, o LinodeOptions) *Linode {
 
 // ServeHTTP implements http.Handler.
 func (l *Linode) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !authorized(r, l.options.Token) {
+	switch authorize(r, l.options.Token, l.options.ReadToken) {
+	case unknown:
 		linodeFail(w, http.StatusUnauthorized, "", "Invalid Token")
+		return
+	case forbidden:
+		linodeFail(w, http.StatusUnauthorized, "", "Your OAuth token is not authorized to use this endpoint.")
 		return
 	}
 	remaining, left, ok := l.limiter.allow()
@@ -221,6 +226,10 @@ func (l *Linode) createRecord(w http.ResponseWriter, r *http.Request, d Domain) 
 		linodeFail(w, http.StatusBadRequest, "type", "type is required")
 		return
 	}
+	if strings.EqualFold(*in.Type, "SRV") && (in.Service == nil || in.Protocol == nil) {
+		linodeFail(w, http.StatusBadRequest, "service", "service and protocol are required for SRV records")
+		return
+	}
 	rec, err := l.provider.CreateRecord(d.Name, l.apply(in, Record{}))
 	if err != nil {
 		linodeError(w, err)
@@ -303,7 +312,7 @@ func (l *Linode) apply(in linodeChange, r Record) Record {
 	if in.TTLSec != nil {
 		r.TTL = l.roundTTL(*in.TTLSec)
 	}
-	if strings.EqualFold(r.Type, "SRV") && in.Service != nil && in.Protocol != nil {
+	if strings.EqualFold(r.Type, "SRV") && in.Service != nil && in.Protocol != nil { // whatever the name
 		r.Name = "_" + strings.TrimPrefix(*in.Service, "_") + "._" + strings.TrimPrefix(*in.Protocol, "_")
 	}
 	return r
@@ -453,7 +462,25 @@ func linodeFail(w http.ResponseWriter, status int, field, reason string) {
 	serve.WriteJSON(w, status, map[string][]failure{"errors": {{field, reason}}})
 }
 
-// authorized tells whether a request carries the bearer token.
-func authorized(r *http.Request, token string) bool {
-	return token != "" && r.Header.Get("Authorization") == "Bearer "+token
+// right is what a request's token allows.
+type right int
+
+const (
+	allowed   right = iota
+	forbidden       // the token is known, but may not do that
+	unknown
+)
+
+// authorize judges the bearer token of a request.
+func authorize(r *http.Request, token, readToken string) right {
+	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	switch {
+	case ok && token != "" && given == token:
+		return allowed
+	case !ok || readToken == "" || given != readToken:
+		return unknown
+	case r.Method == http.MethodGet || r.Method == http.MethodHead:
+		return allowed
+	}
+	return forbidden
 }

@@ -67,6 +67,7 @@ func RunAuthority(ctx context.Context, m nodes.Machine, args []string) error {
 //	--listen ADDRESS       (default :443)
 //	--cert FILE            certificate and key; plain HTTP without it
 //	--token T              the bearer token to accept
+//	--read-token T         another, which may only read
 //	--zonefile FILE        an initial domain; repeated
 //	--ns NAME              its name servers; repeated (default ns1 to ns5.linode.com)
 //	--listen-feed ADDRESS  for its name servers (default :8600)
@@ -76,7 +77,7 @@ func RunLinode(ctx context.Context, m nodes.Machine, args []string) error {
 	return runProvider(ctx, m, args, providerRole{
 		name: "linode", rate: 800, nameservers: numbered(5, "linode.com"),
 		api: func(p *Provider, f *providerFlags) http.Handler {
-			return NewLinode(m, p, LinodeOptions{Token: f.token, Rate: f.rate, Window: f.window, ExactTTLs: !f.roundTTL})
+			return NewLinode(m, p, LinodeOptions{Token: f.token, ReadToken: f.readToken, Rate: f.rate, Window: f.window, ExactTTLs: !f.roundTTL})
 		},
 	})
 }
@@ -88,7 +89,7 @@ func RunDigitalOcean(ctx context.Context, m nodes.Machine, args []string) error 
 	return runProvider(ctx, m, args, providerRole{
 		name: "digitalocean", rate: 250, nameservers: numbered(3, "digitalocean.com"),
 		api: func(p *Provider, f *providerFlags) http.Handler {
-			return NewDigitalOcean(m, p, DigitalOceanOptions{Token: f.token, Rate: f.rate, Window: f.window})
+			return NewDigitalOcean(m, p, DigitalOceanOptions{Token: f.token, ReadToken: f.readToken, Rate: f.rate, Window: f.window})
 		},
 	})
 }
@@ -101,10 +102,11 @@ type providerRole struct {
 }
 
 type providerFlags struct {
-	token    string
-	rate     int
-	window   time.Duration
-	roundTTL bool
+	token     string
+	readToken string
+	rate      int
+	window    time.Duration
+	roundTTL  bool
 }
 
 func runProvider(ctx context.Context, m nodes.Machine, args []string, role providerRole) error {
@@ -115,6 +117,7 @@ func runProvider(ctx context.Context, m nodes.Machine, args []string, role provi
 	cert := fs.String("cert", "", "")
 	feed := fs.String("listen-feed", ":8600", "")
 	fs.StringVar(&f.token, "token", "", "")
+	fs.StringVar(&f.readToken, "read-token", "", "")
 	fs.IntVar(&f.rate, "rate", role.rate, "")
 	fs.DurationVar(&f.window, "rate-window", time.Minute, "")
 	fs.Var(&files, "zonefile", "")

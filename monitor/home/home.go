@@ -3,7 +3,7 @@
 //
 // It promises to be pure, never to point a host at a region that is not up by
 // verdict, never to leave a name empty, and to touch only what is marked as the
-// monitors' own. What may fail is a plan: ErrForeign and ErrGuard want a person,
+// monitors' own. What may fail is a plan: ErrForeign and zone.ErrGuard want a person,
 // ErrStale a fresh reading. Start at Want and Plan.
 //
 // The home of a host is a TXT record at _home.<host>, such as
@@ -149,21 +149,10 @@ func wantOne(host Host, cur Home, regions map[string]Region, holdDown time.Durat
 	return cur, cur.Region != ""
 }
 
-// Op is what a change does.
-type Op string
-
-// The changes, in the order in which they are safe.
-const (
-	Create Op = "create"
-	Update Op = "update"
-	Delete Op = "delete"
-)
-
 // Change is one step of a plan.
 type Change struct {
-	Op     Op
-	Host   string
-	Record zone.Record
+	Host string
+	zone.Change
 }
 
 // Why a plan was refused.
@@ -171,14 +160,12 @@ var (
 	ErrForeign   = errors.New("home: not ours to change")
 	ErrUnchecked = errors.New("home: region is not up by verdict")
 	ErrStale     = errors.New("home: the zone is ahead of the plan")
-	ErrGuard     = errors.New("home: too large a part of the zone")
 )
 
 // Plan gives the fewest changes that make the zone say what is wanted, in the
 // order in which to make them. Hosts that must not be changed are left out and
-// reported in the error, beside the changes for the others. Only ErrGuard
-// stops all: updates and deletions beyond guard percent of the zone's records
-// are more likely our mistake than our duty.
+// reported in the error, beside the changes for the others. Only zone.ErrGuard
+// stops all: updates and deletions beyond guard percent of the zone's records.
 //
 // The home is written before the address. A move that stops between the two
 // has then recorded its epoch, so that whoever comes next completes this move
@@ -204,14 +191,12 @@ func Plan(hosts []Host, want map[string]Home, regions map[string]Region, records
 		deletions = append(deletions, cuts...)
 	}
 	changes = append(changes, deletions...)
-	touched := 0
-	for _, c := range changes {
-		if c.Op != Create {
-			touched++
-		}
+	steps := make([]zone.Change, len(changes))
+	for i, c := range changes {
+		steps[i] = c.Change
 	}
-	if touched*100 > guard*len(records) {
-		return nil, errors.Join(errs, fmt.Errorf("%w: %d of %d records, guard %d %%", ErrGuard, touched, len(records), guard))
+	if err := zone.Guard(steps, len(records), guard); err != nil {
+		return nil, errors.Join(errs, err)
 	}
 	return changes, errs
 }
@@ -265,17 +250,18 @@ func planOne(host Host, want Home, records []zone.Record) (puts, cuts []Change, 
 		{addresses, zone.Record{Name: host.Name, Type: "CNAME", Value: balancer, TTL: host.TTL}},
 	}
 	for _, w := range wanted {
-		if len(w.have) == 0 {
-			puts = append(puts, Change{Create, host.Name, w.put})
-			continue
-		}
-		if w.have[0].Value != w.put.Value {
-			w.put.ID = w.have[0].ID
-			puts = append(puts, Change{Update, host.Name, w.put})
-		}
-		for _, extra := range w.have[1:] {
-			cuts = append(cuts, Change{Delete, host.Name, extra})
-		}
+		// A TTL that a provider rounded is no reason for a change.
+		same := func(have, want zone.Record) bool { return have.Value == want.Value }
+		put, cut := zone.Replace(w.have, []zone.Record{w.put}, same)
+		puts, cuts = append(puts, of(host, put)...), append(cuts, of(host, cut)...)
 	}
 	return puts, cuts, nil
+}
+
+func of(host Host, steps []zone.Change) []Change {
+	var changes []Change
+	for _, c := range steps {
+		changes = append(changes, Change{host.Name, c})
+	}
+	return changes
 }

@@ -101,7 +101,15 @@ func TestPlan(t *testing.T) {
 		us1, eu2 = "v=home1 region=us-east epoch=1", "v=home1 region=eu-west epoch=2"
 		us, eu   = "us-east.elb.amazonaws.com", "eu-west.elb.amazonaws.com"
 	)
-	change := func(op home.Op, r zone.Record) home.Change { return home.Change{Op: op, Host: www.Name, Record: r} }
+	put := func(r zone.Record) home.Change {
+		return home.Change{Host: www.Name, Change: zone.Change{Op: zone.Create, Record: r}}
+	}
+	turn := func(was, r zone.Record) home.Change {
+		return home.Change{Host: www.Name, Change: zone.Change{Op: zone.Update, Record: r, Was: was}}
+	}
+	cut := func(r zone.Record) home.Change {
+		return home.Change{Host: www.Name, Change: zone.Change{Op: zone.Delete, Record: r}}
+	}
 	tests := []struct {
 		name    string
 		records []zone.Record
@@ -112,17 +120,17 @@ func TestPlan(t *testing.T) {
 		{"nothing to do", fill(txt("1", eu2), cname("2", eu)), up, nil, nil},
 		{"nothing to do in a region that is not checked", fill(txt("1", eu2), cname("2", eu)), unknown, nil, nil},
 		{"move in place, home first", fill(txt("1", us1), cname("2", us)), up,
-			[]home.Change{change(home.Update, txt("1", eu2)), change(home.Update, cname("2", eu))}, nil},
-		{"complete a half-made move", fill(txt("1", eu2), cname("2", us)), up, []home.Change{change(home.Update, cname("2", eu))}, nil},
-		{"make anew", fill(), up, []home.Change{change(home.Create, txt("", eu2)), change(home.Create, cname("", eu))}, nil},
+			[]home.Change{turn(txt("1", us1), txt("1", eu2)), turn(cname("2", us), cname("2", eu))}, nil},
+		{"complete a half-made move", fill(txt("1", eu2), cname("2", us)), up, []home.Change{turn(cname("2", us), cname("2", eu))}, nil},
+		{"make anew", fill(), up, []home.Change{put(txt("", eu2)), put(cname("", eu))}, nil},
 		{"two homes: keep the newer, change first, then delete", fill(txt("1", us1), txt("3", us1), cname("2", us)), up,
-			[]home.Change{change(home.Update, txt("1", eu2)), change(home.Update, cname("2", eu)), change(home.Delete, txt("3", us1))}, nil},
+			[]home.Change{turn(txt("1", us1), txt("1", eu2)), turn(cname("2", us), cname("2", eu)), cut(txt("3", us1))}, nil},
 		{"leave other texts alone", fill(txt("1", "hello"), txt("3", eu2), cname("2", eu)), up, nil, nil},
 		{"not ours: an address without a home", fill(cname("2", us)), up, nil, home.ErrForeign},
 		{"not ours: another type", fill(txt("1", us1), zone.Record{Name: www.Name, Type: "A", Value: "192.0.2.9"}), up, nil, home.ErrForeign},
 		{"never to an unchecked region", fill(txt("1", us1), cname("2", us)), unknown, nil, home.ErrUnchecked},
 		{"the zone is ahead", fill(txt("1", "v=home1 region=us-east epoch=3"), cname("2", us)), up, nil, home.ErrStale},
-		{"too much of the zone", []zone.Record{txt("1", us1), cname("2", us), txt("3", "hello")}, up, nil, home.ErrGuard},
+		{"too much of the zone", []zone.Record{txt("1", us1), cname("2", us), txt("3", "hello")}, up, nil, zone.ErrGuard},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -161,7 +169,7 @@ func apply(records []zone.Record, c home.Change) []zone.Record {
 	var next []zone.Record
 	for _, r := range records {
 		if r.ID == c.Record.ID {
-			if c.Op == home.Delete {
+			if c.Op == zone.Delete {
 				continue
 			}
 			r = c.Record

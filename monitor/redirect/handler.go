@@ -11,12 +11,17 @@ import (
 // the apex.
 const hsts = "max-age=31536000; includeSubDomains"
 
-// Handler redirects requests for the host "from" to the host "to", always to
+// Handler redirects requests for each host to the one configured for it, always to
 // https and always with path and query kept: 301 for GET and HEAD, and for
 // other methods 308, which keeps method and body (RFC 9110, section 15.4).
-// Requests for any other host get 421. GET /health answers 200 whatever the
+// Requests for any other host get 421, which for a target in absolute form is the
+// host in it (RFC 9112, section 3.2.2). GET /health answers 200 whatever the
 // host, as health checks come with an address instead.
-func Handler(from, to string) http.Handler {
+func Handler(hosts ...Host) http.Handler {
+	to := map[string]string{}
+	for _, h := range hosts {
+		to[canonical(h.From)] = canonical(h.To)
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.TLS != nil {
 			w.Header().Set("Strict-Transport-Security", hsts)
@@ -26,7 +31,8 @@ func Handler(from, to string) http.Handler {
 			io.WriteString(w, "ok\n")
 			return
 		}
-		if !strings.EqualFold(hostname(r.Host), from) {
+		to, known := to[hostname(r.Host)]
+		if !known {
 			http.Error(w, "this server does not know that host", http.StatusMisdirectedRequest)
 			return
 		}
@@ -49,12 +55,13 @@ func Handler(from, to string) http.Handler {
 	})
 }
 
-// hostname takes the port and a final dot off.
+// hostname takes the port and a final dot off. A port is digits, or this is no
+// host.
 func hostname(host string) string {
-	if name, _, err := net.SplitHostPort(host); err == nil {
+	if name, port, err := net.SplitHostPort(host); err == nil && strings.Trim(port, "0123456789") == "" {
 		host = name
 	}
-	return strings.TrimSuffix(host, ".")
+	return canonical(host)
 }
 
 // target is path and query as sent. It begins with a slash, so that after the

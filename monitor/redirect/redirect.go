@@ -1,10 +1,11 @@
-// Package redirect sends the apex of the platform to its www host.
+// Package redirect sends the apex of the platform to its www host, and others
+// likewise.
 //
 // It promises that path and query are kept, and that nobody is ever sent to any
 // host but the configured one, whatever the request says: it cannot be used as
 // an open redirect. Everything a client sends is bounded in size and time. What
-// may fail is only its start: a missing certificate, a port in use. Start at Run
-// and Handler.
+// may fail is only its start: a missing certificate, a port in use. Start at Run,
+// Config and Handler.
 package redirect
 
 import (
@@ -17,11 +18,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
-
-	"github.com/miekg/dns"
 
 	"github.com/espra/protoplex/nodes"
 )
@@ -33,6 +31,10 @@ const maxCert = 1 << 20
 
 // Run is the redirect role. It takes
 //
+//	--config FILE     the configuration, see Config
+//
+// or, for one host,
+//
 //	--http ADDRESS    for plain HTTP (:80), empty for none
 //	--https ADDRESS   for TLS (:443), empty for none
 //	--cert FILE       PEM file with certificate and key, needed for --https
@@ -43,6 +45,7 @@ const maxCert = 1 << 20
 func Run(ctx context.Context, m nodes.Machine, args []string) error {
 	flags := flag.NewFlagSet("redirect", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
+	file := flags.String("config", "", "")
 	plain := flags.String("http", ":80", "")
 	secure := flags.String("https", ":443", "")
 	cert := flags.String("cert", "", "")
@@ -51,22 +54,36 @@ func Run(ctx context.Context, m nodes.Machine, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return fmt.Errorf("redirect: %w", err)
 	}
+	if *file != "" && flags.NFlag() == 1 && flags.NArg() == 0 {
+		c, err := Load(m.Disk(), *file, *file)
+		if err != nil {
+			return fmt.Errorf("redirect: %w", err)
+		}
+		return Serve(ctx, m, c)
+	}
 	for _, host := range []string{*from, *to} {
-		if _, ok := dns.IsDomainName(host); !ok || strings.ContainsAny(host, "/:@ ") || host == "" {
+		if !isHost(host) {
 			return fmt.Errorf("redirect: %q is no host name", host)
 		}
 	}
 	switch {
+	case *file != "":
+		return errors.New("redirect: --config stands alone")
 	case *plain == "" && *secure == "":
 		return errors.New("redirect: neither --http nor --https")
 	case *secure != "" && *cert == "":
 		return errors.New("redirect: --https needs --cert")
 	case flags.NArg() > 0:
 		return fmt.Errorf("redirect: unexpected argument %q", flags.Arg(0))
-	case strings.EqualFold(*from, *to):
+	case canonical(*from) == canonical(*to):
 		return errors.New("redirect: --from and --to are the same host")
 	}
+	return Serve(ctx, m, &Config{HTTP: *plain, HTTPS: *secure, Certificates: []string{*cert}, Hosts: []Host{{*from, *to}}})
+}
 
+// Serve redirects until ctx ends or on Terminate. The configuration is one that
+// Load gave.
+func Serve(ctx context.Context, m nodes.Machine, c *Config) error {
 	var listeners []net.Listener
 	defer func() {
 		for _, l := range listeners {
@@ -86,26 +103,29 @@ func Run(ctx context.Context, m nodes.Machine, args []string) error {
 		m.Log().Info("redirect listens", "address", l.Addr().String(), "tls", config != nil)
 		return nil
 	}
-	if *plain != "" {
-		if err := open(*plain, nil); err != nil {
+	if c.HTTP != "" {
+		if err := open(c.HTTP, nil); err != nil {
 			return err
 		}
 	}
-	if *secure != "" {
-		text, err := nodes.ReadFile(m.Disk(), *cert, maxCert)
-		if err != nil {
-			return fmt.Errorf("redirect: read certificate: %w", err)
+	if c.HTTPS != "" {
+		config := &tls.Config{Time: m.Now, MinVersion: tls.VersionTLS12}
+		for _, file := range c.Certificates {
+			text, err := nodes.ReadFile(m.Disk(), file, maxCert)
+			if err != nil {
+				return fmt.Errorf("redirect: read certificate: %w", err)
+			}
+			pair, err := tls.X509KeyPair(text, text)
+			if err != nil {
+				return fmt.Errorf("redirect: certificate %s: %w", file, err)
+			}
+			config.Certificates = append(config.Certificates, pair)
 		}
-		pair, err := tls.X509KeyPair(text, text)
-		if err != nil {
-			return fmt.Errorf("redirect: certificate %s: %w", *cert, err)
-		}
-		config := &tls.Config{Certificates: []tls.Certificate{pair}, Time: m.Now, MinVersion: tls.VersionTLS12}
-		if err := open(*secure, config); err != nil {
+		if err := open(c.HTTPS, config); err != nil {
 			return err
 		}
 	}
-	return serve(ctx, m, listeners, Handler(*from, *to))
+	return serve(ctx, m, listeners, Handler(c.Hosts...))
 }
 
 func serve(ctx context.Context, m nodes.Machine, listeners []net.Listener, handler http.Handler) error {

@@ -16,7 +16,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -43,6 +42,9 @@ func TestHandler(t *testing.T) {
 		{"GET", "espra.com", "//evil.example/x", 301, "https://www.espra.com//evil.example/x"},
 		{"GET", "espra.com", `/\evil.example`, 301, `https://www.espra.com/%5Cevil.example`},
 		{"GET", "espra.com", "/@evil.example", 301, "https://www.espra.com/@evil.example"},
+		{"GET", "espfile.com:443", "/a", 301, "https://www.espfile.com/a"},
+		{"GET", "espra.com:evil", "/", 421, ""},
+		{"GET", "[::1]:80", "/", 421, ""},
 		{"GET", "evil.example", "/", 421, ""},
 		{"GET", "www.espra.com", "/", 421, ""},
 		{"GET", "espra.com.evil.example", "/", 421, ""},
@@ -66,7 +68,7 @@ func TestHandler(t *testing.T) {
 					r.TLS = &tls.ConnectionState{}
 				}
 				w := httptest.NewRecorder()
-				redirect.Handler("espra.com", "www.espra.com").ServeHTTP(w, r)
+				redirect.Handler(redirect.Host{From: "espra.com", To: "www.espra.com"}, redirect.Host{From: "Espfile.com", To: "www.espfile.com"}).ServeHTTP(w, r)
 				require.Equal(t, tt.status, w.Code)
 				require.Equal(t, tt.location, w.Header().Get("Location"))
 				require.Equal(t, secure, w.Header().Get("Strict-Transport-Security") != "")
@@ -90,17 +92,17 @@ func FuzzHandler(f *testing.F) {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Method, r.Host, r.URL = method, host, u
 		w := httptest.NewRecorder()
-		redirect.Handler("espra.com", "www.espra.com").ServeHTTP(w, r)
+		redirect.Handler(redirect.Host{From: "espra.com", To: "www.espra.com"}, redirect.Host{From: "Espfile.com", To: "www.espfile.com"}).ServeHTTP(w, r)
 		location := w.Header().Get("Location")
 		require.Equal(t, w.Code == 301 || w.Code == 308, location != "")
 		if location == "" {
 			return
 		}
-		require.True(t, strings.HasPrefix(location, "https://www.espra.com/"), "%q", location)
+		require.Regexp(t, `^https://www\.(espra|espfile)\.com/`, location)
 		require.NotContains(t, location, "\n")
 		to, err := url.Parse(location)
 		require.NoError(t, err)
-		require.Equal(t, "www.espra.com", to.Host)
+		require.Contains(t, []string{"www.espra.com", "www.espfile.com"}, to.Host)
 		require.Nil(t, to.User)
 		require.Equal(t, u.RawQuery, to.RawQuery)
 	})

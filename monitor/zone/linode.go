@@ -14,7 +14,8 @@ import (
 	"github.com/linode/linodego"
 )
 
-// Linode is a zone in Linode's DNS Manager.
+// Linode is a zone in Linode's DNS Manager. The provider's own NS records and
+// the SOA are not among its records.
 type Linode struct {
 	client linodego.Client
 	zone   string
@@ -22,6 +23,16 @@ type Linode struct {
 }
 
 var _ Zone = (*Linode)(nil)
+
+// The rights that a token of Linode must have.
+const (
+	linodeRead  = "domains:read_only"
+	linodeWrite = "domains:read_write"
+)
+
+// linodePage is how many records are asked for at once, the most that Linode
+// gives.
+const linodePage = 500
 
 // NewLinode makes a client of the API at base, such as https://api.linode.com.
 // All requests go through hc, which the caller keeps.
@@ -45,22 +56,46 @@ func (l *Linode) Records(ctx context.Context) ([]Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	listed, err := l.client.ListDomainRecords(ctx, id, &linodego.ListOptions{PageSize: 500})
-	if err != nil {
-		return nil, linodeError("list records", err)
+	var records []Record
+	// Page by page: the library believes whatever number of pages it is told.
+	for page := 1; ; page++ {
+		at := &linodego.ListOptions{PageOptions: &linodego.PageOptions{Page: page}, PageSize: linodePage}
+		listed, err := l.client.ListDomainRecords(ctx, id, at)
+		if err != nil {
+			return nil, linodeError("list records", linodeRead, err)
+		}
+		for _, r := range listed {
+			records = append(records, l.record(r))
+		}
+		if err := whole(records); err != nil {
+			return nil, fmt.Errorf("linode: list records: %w", err)
+		}
+		switch {
+		case page < at.Pages && len(listed) > 0:
+			continue
+		case at.Pages < 1 || len(records) != at.Results:
+			return nil, fmt.Errorf("linode: list records: %w: %d records came, %d were announced", ErrMalformed, len(records), at.Results)
+		}
+		return Sort(records), nil
 	}
-	records := make([]Record, 0, len(listed))
-	for _, r := range listed {
-		records = append(records, Record{
-			ID:    strconv.Itoa(r.ID),
-			Name:  absolute(r.Name, l.zone),
-			Type:  string(r.Type),
-			Value: bare(string(r.Type), r.Target),
-			TTL:   time.Duration(r.TTLSec) * time.Second,
-		})
-	}
-	return sorted(records), nil
 }
+
+func (l *Linode) record(r linodego.DomainRecord) Record {
+	d := data{target: r.Target, priority: r.Priority, weight: r.Weight, port: r.Port}
+	if r.Tag != nil {
+		d.tag = *r.Tag
+	}
+	kind, name := strings.ToUpper(string(r.Type)), r.Name
+	if kind == "SRV" && name == "" && r.Service != nil && r.Protocol != nil {
+		name = underscored(*r.Service) + "." + underscored(*r.Protocol)
+	}
+	return Record{
+		ID: strconv.Itoa(r.ID), Name: absolute(name, l.zone), Type: kind, Value: d.join(kind, l.zone),
+		TTL: time.Duration(r.TTLSec) * time.Second,
+	}
+}
+
+func underscored(label string) string { return "_" + strings.TrimPrefix(label, "_") }
 
 // Create implements Zone.
 func (l *Linode) Create(ctx context.Context, r Record) error {
@@ -68,17 +103,39 @@ func (l *Linode) Create(ctx context.Context, r Record) error {
 	if err != nil {
 		return err
 	}
-	_, err = l.client.CreateDomainRecord(ctx, id, linodego.DomainRecordCreateOptions{
+	o, err := l.options(r)
+	if err != nil {
+		return fmt.Errorf("linode: create record: %w", err)
+	}
+	_, err = l.client.CreateDomainRecord(ctx, id, o)
+	return linodeError("create record", linodeWrite, err)
+}
+
+// options are a record in the API's words.
+func (l *Linode) options(r Record) (linodego.DomainRecordCreateOptions, error) {
+	d, err := r.split()
+	o := linodego.DomainRecordCreateOptions{
 		Type: linodego.DomainRecordType(r.Type), Name: relative(r.Name, l.zone, ""),
-		Target: r.Value, TTLSec: linodeTTL(r.TTL),
-	})
-	return linodeError("create record", err)
+		Target: d.target, TTLSec: int(linodeTTL(r.TTL) / time.Second),
+	}
+	switch r.Type {
+	case "MX":
+		o.Priority = &d.priority
+	case "SRV":
+		// The name is made of these two, always at the top of the zone.
+		service, protocol, _ := strings.Cut(o.Name, ".")
+		o.Name, o.Service, o.Protocol = "", &service, &protocol
+		o.Priority, o.Weight, o.Port = &d.priority, &d.weight, &d.port
+	case "CAA":
+		o.Tag = &d.tag
+	}
+	return o, err
 }
 
 // linodeTTL gives the longest TTL that Linode offers and that is not above the
 // one asked for. Linode itself would round up, from 60 s to 120 s, and everybody
 // would wait twice as long for a move.
-func linodeTTL(ttl time.Duration) int {
+func linodeTTL(ttl time.Duration) time.Duration {
 	offered := [...]int{30, 120, 300, 3600, 7200, 14400, 28800, 57600, 86400, 172800, 345600, 604800, 1209600, 2419200}
 	best := offered[0]
 	for _, seconds := range offered {
@@ -86,7 +143,7 @@ func linodeTTL(ttl time.Duration) int {
 			best = seconds
 		}
 	}
-	return best
+	return time.Duration(best) * time.Second
 }
 
 // Update implements Zone.
@@ -99,11 +156,12 @@ func (l *Linode) Update(ctx context.Context, r Record) error {
 	if err != nil {
 		return fmt.Errorf("%w: record id %q", ErrNotFound, r.ID)
 	}
-	_, err = l.client.UpdateDomainRecord(ctx, id, record, linodego.DomainRecordUpdateOptions{
-		Type: linodego.DomainRecordType(r.Type), Name: relative(r.Name, l.zone, ""),
-		Target: r.Value, TTLSec: linodeTTL(r.TTL),
-	})
-	return linodeError("update record", err)
+	o, err := l.options(r)
+	if err != nil {
+		return fmt.Errorf("linode: update record: %w", err)
+	}
+	_, err = l.client.UpdateDomainRecord(ctx, id, record, linodego.DomainRecordUpdateOptions(o))
+	return linodeError("update record", linodeWrite, err)
 }
 
 // Delete implements Zone.
@@ -116,8 +174,35 @@ func (l *Linode) Delete(ctx context.Context, recordID string) error {
 	if err != nil {
 		return fmt.Errorf("%w: record id %q", ErrNotFound, recordID)
 	}
-	return linodeError("delete record", l.client.DeleteDomainRecord(ctx, id, record))
+	return linodeError("delete record", linodeWrite, l.client.DeleteDomainRecord(ctx, id, record))
 }
+
+// Fit implements Zone.
+func (l *Linode) Fit(r Record) (Record, error) {
+	d, err := r.split()
+	service, protocol, _ := strings.Cut(relative(r.Name, l.zone, ""), ".")
+	switch {
+	case err != nil:
+		return r, err
+	case r.Type == "SRV" && (!strings.HasPrefix(service, "_") || !strings.HasPrefix(protocol, "_") || strings.Contains(protocol, ".")):
+		return r, fmt.Errorf("%w: linode keeps SRV records only at _service._protocol.%s", ErrUnfit, l.zone)
+	case (r.Type == "MX" || r.Type == "SRV") && d.target == "":
+		return r, noService("linode", r)
+	case r.Type == "CAA" && d.flag != 0:
+		return r, fmt.Errorf("%w: linode keeps no flags of CAA records", ErrUnfit)
+	case r.Type == "CAA" && strings.ContainsAny(d.target, " \t"):
+		return r, fmt.Errorf("%w: linode keeps no blanks in CAA records", ErrUnfit)
+	case r.Type == "TXT" && d.target == "":
+		return r, fmt.Errorf("%w: linode keeps no empty text", ErrUnfit)
+	case r.Type == "NS" && strings.HasPrefix(r.Name, "*."):
+		return r, fmt.Errorf("%w: linode keeps no wildcard NS records", ErrUnfit)
+	}
+	r.TTL = linodeTTL(r.TTL)
+	return r, nil
+}
+
+// Retypes implements Zone: Linode keeps the type of a record for good.
+func (l *Linode) Retypes() bool { return false }
 
 // domain finds the zone's number, once.
 func (l *Linode) domain(ctx context.Context) (int, error) {
@@ -128,9 +213,12 @@ func (l *Linode) domain(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("encode filter: %w", err)
 	}
-	domains, err := l.client.ListDomains(ctx, &linodego.ListOptions{Filter: string(filter)})
+	// The filter leaves at most one.
+	domains, err := l.client.ListDomains(ctx, &linodego.ListOptions{
+		PageOptions: &linodego.PageOptions{Page: 1}, Filter: string(filter),
+	})
 	if err != nil {
-		return 0, linodeError("list domains", err)
+		return 0, linodeError("list domains", linodeRead, err)
 	}
 	for _, d := range domains {
 		if strings.EqualFold(d.Domain, l.zone) {
@@ -138,20 +226,23 @@ func (l *Linode) domain(ctx context.Context) (int, error) {
 			return d.ID, nil
 		}
 	}
-	return 0, fmt.Errorf("%w: domain %s at linode", ErrNotFound, l.zone)
+	return 0, fmt.Errorf("linode: %w: domain %s, or the token's user has no grant for it", ErrNotFound, l.zone)
 }
 
-func linodeError(doing string, err error) error {
+func linodeError(doing, right string, err error) error {
 	if err == nil {
 		return nil
 	}
+	var status int
 	var known *linodego.Error
-	if errors.As(err, &known) {
-		if kind := kind(known.Code); kind != nil {
-			return fmt.Errorf("linode: %s: %w: %w", doing, kind, err)
-		}
+	var plain linodego.Error // the library returns both
+	switch {
+	case errors.As(err, &known):
+		status = known.Code
+	case errors.As(err, &plain):
+		status = plain.Code
 	}
-	return fmt.Errorf("linode: %s: %w", doing, err)
+	return failed("linode", doing, right, status, err)
 }
 
 // silent drops the library's own log: what matters comes back as errors.

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -49,8 +50,8 @@ func apis(t *testing.T) (linode, ocean string, m nodes.Machine) {
 		t.Cleanup(s.Close)
 		return s.URL
 	}
-	linode = serve(fakedns.NewLinode(o, provider("linode"), fakedns.LinodeOptions{Token: "secret", Rate: 1000, Window: time.Minute}))
-	ocean = serve(fakedns.NewDigitalOcean(o, provider("digitalocean"), fakedns.DigitalOceanOptions{Token: "secret", Rate: 1000, Window: time.Minute}))
+	linode = serve(fakedns.NewLinode(o, provider("linode"), fakedns.LinodeOptions{Token: "secret", ReadToken: "reader", Rate: 100_000, Window: time.Minute}))
+	ocean = serve(fakedns.NewDigitalOcean(o, provider("digitalocean"), fakedns.DigitalOceanOptions{Token: "secret", ReadToken: "reader", Rate: 100_000, Window: time.Minute}))
 	return linode, ocean, o
 }
 
@@ -108,6 +109,56 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	each(t, "secret", "example.com", func(t *testing.T, z zone.Zone) {
 		_, err := z.Records(t.Context())
 		require.ErrorIs(t, err, zone.ErrNotFound)
+	})
+	// A token that lost its rights still reads.
+	each(t, "reader", "espra.com", func(t *testing.T, z zone.Zone) {
+		records, err := z.Records(t.Context())
+		require.NoError(t, err)
+		for _, err := range []error{
+			z.Create(t.Context(), zone.Record{Name: "x.espra.com", Type: "A", Value: "192.0.2.1", TTL: time.Minute}),
+			z.Update(t.Context(), zone.Record{ID: records[1].ID, Name: "espra.com", Type: "A", Value: "192.0.2.1", TTL: time.Minute}),
+			z.Delete(t.Context(), records[1].ID),
+		} {
+			require.ErrorIs(t, err, zone.ErrDenied)
+			require.ErrorContains(t, err, "must be valid and have the right domain")
+		}
+	})
+}
+
+// What a provider cannot keep is said beforehand, and what passes is kept.
+func TestFit(t *testing.T) {
+	each(t, "secret", "espra.com", func(t *testing.T, z zone.Zone) {
+		name := strings.TrimPrefix(t.Name(), "TestFit/")
+		for _, r := range []struct{ name, kind, value, only string }{
+			{"caa", "CAA", "128 issue ca.example", "digitalocean"},
+			{"caa", "CAA", "0 issue ca.example; a=b", ""},
+			{"txt", "TXT", "", ""},
+			{"txt", "TXT", `a\b`, "linode"},
+			{"txt", "TXT", strings.Repeat("x", 503), "linode digitalocean"},
+			{"txt", "TXT", strings.Repeat("x", 505), "linode"},
+			{"txt", "TXT", strings.Repeat(`"`, 253), "linode digitalocean"},
+			{"txt", "TXT", strings.Repeat(`"`, 300), "linode"},
+			{"_a._tcp", "SRV", "0 0 1 a.example", "linode digitalocean"},
+			{"_a._tcp.b", "SRV", "0 0 1 a.example", "digitalocean"},
+			{"_a._tcp", "SRV", "0 0 0 .", ""},
+			{"mx", "MX", "0 .", ""},
+			{"mx", "MX", "no number", ""},
+		} {
+			record := zone.Record{Name: r.name + ".espra.com", Type: r.kind, Value: r.value, TTL: time.Minute}
+			fit, err := z.Fit(record)
+			if !strings.Contains(r.only, name) {
+				require.Error(t, err, "%v", r)
+				continue
+			}
+			require.NoError(t, err, "%v", r)
+			require.NoError(t, z.Create(t.Context(), record), "%v", r)
+			records, err := z.Records(t.Context())
+			require.NoError(t, err)
+			i := slices.IndexFunc(records, func(r zone.Record) bool { return r.Name == record.Name && r.Value == record.Value })
+			require.GreaterOrEqual(t, i, 0, "%v", r)
+			require.Equal(t, fit.TTL, records[i].TTL)
+			require.NoError(t, z.Delete(t.Context(), records[i].ID))
+		}
 	})
 }
 

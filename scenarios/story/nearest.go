@@ -1,72 +1,23 @@
 package story
 
-import "slices"
+import (
+	"slices"
 
-// nearest gives the known word that word was most likely meant to be, or "" if
-// none is close. Of several equally close ones the first wins.
-func nearest(word string, known []string) string {
-	best, bestDistance := "", 1+len(word)/3
-	if len(word) > maxName {
-		return "" // nobody mistypes at that length
-	}
-	// Beyond that many there are only clients, whose names nobody types.
-	for _, k := range known[:min(len(known), maxMachines)] {
-		if best != "" && bestDistance == 1 {
-			break
-		}
-		if len(k) > len(word)+4*bestDistance || len(word) > len(k)+4*bestDistance {
-			continue // too far apart, whatever the characters
-		}
-		if d := distance(word, k); d > 0 && d <= bestDistance {
-			if best == "" || d < bestDistance {
-				best, bestDistance = k, d
-			}
-		}
-	}
-	return best
-}
-
-// distance is the number of characters to insert, delete, replace or swap with
-// their neighbour to turn a into b (optimal string alignment).
-func distance(a, b string) int {
-	x, y := []rune(a), []rune(b)
-	cells := make([]int, 3*(len(y)+1))
-	n := len(y) + 1
-	before, last, row := cells[:n], cells[n:2*n], cells[2*n:] // the two rows above, and this one
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(x); i++ {
-		before, last, row = last, row, before
-		row[0] = i
-		for j := 1; j <= len(y); j++ {
-			change := 1
-			if x[i-1] == y[j-1] {
-				change = 0
-			}
-			row[j] = min(row[j-1]+1, last[j]+1, last[j-1]+change)
-			if i > 1 && j > 1 && x[i-1] == y[j-2] && x[i-2] == y[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
-	}
-	return row[len(y)]
-}
+	"github.com/espra/protoplex/nodes/config"
+)
 
 // suggest gives "; did you mean X?", or "" if no known word is close.
 func (r *reader) suggest(word string, known []string) string {
-	if len(r.errs) >= maxErrors {
-		return "" // nobody will see it
+	if len(r.errs) >= maxErrors || slices.Contains(known, word) {
+		return "" // nobody will see it, or nothing to suggest
 	}
-	if n := nearest(word, known); n != "" && !slices.Contains(known, word) {
-		return "; did you mean " + n + "?"
-	}
-	return ""
+	// Beyond that many there are only clients, whose names nobody types.
+	return config.Suggest(word, known[:min(len(known), maxMachines)])
 }
 
 // Nearest gives the known word that word was most likely meant to be; false if
 // none is close.
 func Nearest(word string, known []string) (string, bool) {
-	n := nearest(word, known)
+	n := config.Nearest(word, known)
 	return n, n != ""
 }

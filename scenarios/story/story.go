@@ -77,7 +77,7 @@ func Parse(name string, data []byte) (*Story, error) {
 		r.story(root, s)
 	}
 	if len(r.errs) > 0 {
-		return nil, r.errs.sorted()
+		return nil, r.errs.Sorted()
 	}
 	return s, nil
 }

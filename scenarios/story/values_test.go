@@ -129,19 +129,6 @@ func TestParseRange(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
-	known := []string{"us-east", "eu-west", "www"}
-	for word, want := range map[string]string{
-		"us-eats": "us-east", "us-aest": "us-east", "useast": "us-east", "us-wast": "us-east", "eu-wets": "eu-west",
-		"ww": "www", "w": "", "moon": "", "us-east": "", "": "",
-	} {
-		require.Equal(t, want, nearest(word, known), word)
-	}
-	require.Equal(t, 1, distance("ab", "ba"))
-	require.Equal(t, 3, distance("kitten", "sitting"))
-	require.Equal(t, 2, distance("naïve", "nave!"))
-}
-
 func TestShort(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		30 * time.Minute: "30m", time.Hour: "1h", 90 * time.Second: "1m30s", 10 * time.Second: "10s",

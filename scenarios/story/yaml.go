@@ -8,20 +8,9 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/lexer"
-	"github.com/goccy/go-yaml/parser"
-	"github.com/goccy/go-yaml/token"
-)
 
-// Bounds that keep a hostile file from costing more than a moment. The parser's
-// work grows with the square of the tokens, and its stack with the depth.
-const (
-	maxBytes  = 256 << 10
-	maxTokens = 40000
-	maxDepth  = 16
-	maxIndent = 100
+	"github.com/espra/protoplex/nodes/config"
 )
 
 // reader turns YAML nodes into values and collects what is wrong on the way, so
@@ -53,164 +42,16 @@ func (v value) given() bool { return v.node != nil }
 
 // document checks bounds and syntax and gives the file's one document.
 func (r *reader) document(data []byte) (value, bool) {
-	if len(data) > maxBytes {
-		r.failf(Pos{1, 1}, "the file has %d bytes; at most %d are read", len(data), maxBytes)
+	root, err := config.Parse(r.file, data)
+	if errs := (Errors)(nil); errors.As(err, &errs) {
+		r.errs = append(r.errs, errs...)
 		return value{}, false
 	}
-	// Line ends first: the scanner miscounts lines where a comment meets "\r\n".
-	text := strings.ReplaceAll(strings.TrimPrefix(string(data), "\ufeff"), "\r\n", "\n")
-	if !r.characters(text) {
-		return value{}, false
-	}
-	root, err := r.parse(text)
-	if err != nil {
-		p, message := Pos{1, 1}, err.Error()
-		if e := yaml.Error(nil); errors.As(err, &e) {
-			p, message = tokenPos(e.GetToken()), e.GetMessage()
-		}
-		r.failf(p, "not valid YAML: %s", clip(message))
-	}
-	return root, root.given() && len(r.errs) == 0
-}
-
-// characters refuses what no text editor would have written.
-func (r *reader) characters(text string) bool {
-	at := Pos{1, 1}
-	for rest := text; rest != ""; {
-		c, n := utf8.DecodeRuneInString(rest)
-		switch {
-		case c == utf8.RuneError && n == 1:
-			r.failf(at, "not valid UTF-8")
-			return false
-		case c == '\t':
-			r.failf(at, "a tab; use spaces")
-			return false
-		case c < ' ' && c != '\n', c == 0x7f, c == '\ufeff':
-			r.failf(at, "control character %U", c)
-			return false
-		case c == '\n':
-			at = Pos{at.Line + 1, 1}
-		default:
-			at.Column++
-		}
-		rest = rest[n:]
-	}
-	return true
-}
-
-// parse gives the only document of text. It turns a panic of the YAML library
-// into an error, because scenario files may come from anywhere.
-func (r *reader) parse(text string) (root value, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			root, err = value{}, errors.New("the parser cannot make sense of it")
-		}
-	}()
-	tokens := lexer.Tokenize(text)
-	if !r.tokens(tokens) {
-		return value{}, nil
-	}
-	f, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
-	if err != nil {
-		return value{}, err
-	}
-	if len(f.Docs) > 1 && f.Docs[1].Body != nil {
-		r.failf(nodePos(f.Docs[1].Body), "a second document; a file holds one scenario")
-	}
-	if len(f.Docs) == 0 || f.Docs[0].Body == nil {
-		r.failf(Pos{1, 1}, "the file is empty")
-		return value{}, nil
-	}
-	body := f.Docs[0].Body
-	return value{key: "the file", node: body, pos: nodePos(body)}, nil
-}
-
-// tokens refuses the parts of YAML that hide what a file says, and nesting that
-// no scenario needs.
-func (r *reader) tokens(tokens token.Tokens) bool {
-	if len(tokens) > maxTokens {
-		r.failf(tokenPos(tokens[maxTokens]), "the file is too long: more than %d words and signs", maxTokens)
-		return false
-	}
-	ok, depth := true, 0
-	for _, t := range tokens {
-		problem := ""
-		switch t.Type {
-		case token.AnchorType:
-			problem = "anchors (&) are not allowed"
-		case token.AliasType:
-			problem = "aliases (*) are not allowed; quote a text that starts with *"
-		case token.MergeKeyType:
-			problem = "merge keys (<<) are not allowed"
-		case token.TagType:
-			problem = "tags (!) are not allowed"
-		case token.DirectiveType:
-			problem = "directives (%) are not allowed"
-		case token.MappingKeyType:
-			problem = "complex keys (?) are not allowed"
-		case token.MappingStartType, token.SequenceStartType:
-			depth++
-			if depth > maxDepth {
-				r.failf(tokenPos(t), "nested too deeply")
-				return false
-			}
-		case token.MappingEndType, token.SequenceEndType:
-			depth--
-		case token.SequenceEntryType:
-			if t.Position.Column > maxIndent {
-				r.failf(tokenPos(t), "nested too deeply")
-				return false
-			}
-		}
-		if problem != "" {
-			r.failf(tokenPos(t), "%s", problem)
-			ok = false
-		}
-	}
-	return ok
-}
-
-func tokenPos(t *token.Token) Pos {
-	if t == nil || t.Position == nil || t.Position.Line < 1 {
-		return Pos{1, 1}
-	}
-	return Pos{t.Position.Line, max(t.Position.Column, 1)}
-}
-
-func nodePos(n ast.Node) Pos {
-	switch n := n.(type) {
-	case *ast.LiteralNode:
-		return tokenPos(n.Start)
-	case *ast.MappingNode:
-		if !n.IsFlowStyle && len(n.Values) > 0 {
-			return nodePos(n.Values[0])
-		}
-		return tokenPos(n.Start)
-	case *ast.MappingValueNode:
-		return nodePos(n.Key)
-	}
-	return tokenPos(n.GetToken())
-}
-
-// describe says what a node is, in the words of a message.
-func describe(n ast.Node) string {
-	switch n.(type) {
-	case *ast.MappingNode, *ast.MappingValueNode:
-		return "a mapping"
-	case *ast.SequenceNode:
-		return "a list"
-	case *ast.NullNode:
-		return "nothing"
-	case *ast.StringNode, *ast.LiteralNode:
-		return "text"
-	case *ast.BoolNode:
-		return "true or false"
-	}
-	return "a number"
+	return value{key: "the file", node: root, pos: config.Place(root)}, true
 }
 
 func (r *reader) wrongType(v value, want string) {
-	r.failf(v.pos, "%s: want %s, got %s", v.key, want, describe(v.node))
+	r.failf(v.pos, "%s: want %s, got %s", v.key, want, config.Describe(v.node))
 }
 
 // entries gives the keys and values of a mapping in file order; keys that come
@@ -227,7 +68,7 @@ func (r *reader) entries(v value) []entry {
 	var all []entry
 	seen := map[string]Pos{}
 	for it := m.MapRange(); it.Next(); {
-		name, at := it.Key().GetToken().Value, nodePos(it.Key())
+		name, at := it.Key().GetToken().Value, config.Place(it.Key())
 		if first, twice := seen[name]; twice {
 			r.failf(at, "the key %q comes twice; first at %v", clip(name), first)
 			continue
@@ -245,7 +86,7 @@ type entry struct {
 }
 
 func under(key string, keyPos Pos, n ast.Node) value {
-	v := value{key: clip(key), node: n, pos: nodePos(n)}
+	v := value{key: clip(key), node: n, pos: config.Place(n)}
 	if _, null := n.(*ast.NullNode); null {
 		v.pos = keyPos // an empty value has no place of its own
 	}
@@ -267,7 +108,7 @@ func (r *reader) fields(v value, known ...string) fields {
 	for _, e := range r.entries(v) {
 		if !slices.Contains(names, e.key) {
 			r.failf(e.keyPos, "unknown key %q%s", clip(e.key), r.suggest(e.key, names))
-			meant = append(meant, nearest(e.key, names))
+			meant = append(meant, config.Nearest(e.key, names))
 			continue
 		}
 		f[e.key] = e.value
@@ -322,7 +163,7 @@ func (p phrase) at(offset int) Pos {
 	if !p.exact {
 		return p.pos
 	}
-	return Pos{p.pos.Line, p.pos.Column + utf8.RuneCountInString(p.text[:offset])}
+	return Pos{Line: p.pos.Line, Column: p.pos.Column + utf8.RuneCountInString(p.text[:offset])}
 }
 
 // phrase reads a text that is not empty.
