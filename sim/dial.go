@@ -188,7 +188,7 @@ func (w *World) commitDials(dials []*dial) {
 			j++
 		}
 		d := dials[i]
-		to := w.byAddr[d.target.Addr()]
+		to := w.meet(d.proc.m, d.target.Addr())
 		key := d.proc.m.name + ">"
 		if to != nil {
 			key += to.name + ":" + itoa(int(d.target.Port()))

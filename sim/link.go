@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -18,6 +19,7 @@ type path struct {
 	jitter    int64 // nanoseconds, at most
 	bandwidth int64 // bytes a second, 0 for no limit
 	free      int64 // when a limited link has sent all that it was given
+	divert    *Machine
 	faults    []*Fault
 }
 
@@ -30,6 +32,10 @@ type Conditions struct {
 	Loss      int64         // parts per million; streams send again, later
 	Duplicate int64         // parts per million of datagrams
 	Bandwidth int64         // bytes a second, 0 for no limit
+	// Divert, if not nil, is the machine that gets new connections and datagrams
+	// in the place of the one that was meant, under the address of that one, as
+	// after a false announcement of routes. Connections that stand go on.
+	Divert *Machine
 }
 
 // Fault is an impairment of the network, from Impair until Heal.
@@ -173,6 +179,9 @@ func (w *World) path(from, to *Machine) *path {
 func (p *path) add(f *Fault) {
 	p.faults = append(p.faults, f)
 	p.cut = p.cut || f.cond.Cut
+	if f.cond.Divert != nil {
+		p.divert = f.cond.Divert
+	}
 	p.latency += int64(f.cond.Delay)
 	p.jitter += int64(f.cond.Jitter)
 	p.loss = min(p.loss+f.cond.Loss, million)
@@ -180,6 +189,20 @@ func (p *path) add(f *Fault) {
 	if b := f.cond.Bandwidth; b > 0 && (p.bandwidth == 0 || b < p.bandwidth) {
 		p.bandwidth = b
 	}
+}
+
+// meet gives the machine that a sender reaches at an address, which need not be
+// the one that has it; nil if nobody is there.
+func (w *World) meet(from *Machine, addr netip.Addr) *Machine {
+	to := w.byAddr[addr]
+	if to == nil {
+		return nil
+	}
+	if p := w.path(from, to); p.divert != nil {
+		p.touch()
+		return p.divert
+	}
+	return to
 }
 
 // touch counts one packet that the faults of a path affected.

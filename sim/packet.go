@@ -31,6 +31,7 @@ type packetConn struct {
 	limit   deadline
 	refused bool // the peer answered that nobody listens
 	closed  bool
+	masks   map[netip.AddrPort]netip.Addr // under which address a sender met this socket, if not its own
 }
 
 type received struct {
@@ -44,9 +45,22 @@ type packet struct {
 	sock   *packetConn // that sent it
 	target *Machine
 	to     netip.AddrPort
+	as     netip.Addr // the sender's, if not its own
 	data   []byte
 	name   string
 }
+
+// source is the sender as the receiver sees it.
+func (k *packet) source() netip.AddrPort {
+	own := k.sock.sock.addrPort()
+	if k.as.IsValid() {
+		return netip.AddrPortFrom(k.as, own.Port())
+	}
+	return own
+}
+
+// maxMasks bounds how many senders a socket knows under another address.
+const maxMasks = 4096
 
 // ListenPacket opens a datagram socket; the network is "udp". Port 0 waits until
 // all is quiet and then picks a free port.
@@ -95,7 +109,7 @@ func comparePackets(a, b *packet) int {
 func (k *packet) commit() {
 	w := k.w
 	from := k.sock.proc.m
-	k.target = w.byAddr[k.to.Addr()]
+	k.target = w.meet(from, k.to.Addr())
 	if k.target == nil {
 		return
 	}
@@ -142,7 +156,13 @@ func (k *packet) deliver(e *event) {
 		return
 	}
 	c := s.packets
-	source := k.sock.sock.addrPort()
+	source := k.source()
+	if met := k.to.Addr(); met != k.target.addr {
+		if c.masks == nil || len(c.masks) >= maxMasks {
+			c.masks = map[netip.AddrPort]netip.Addr{}
+		}
+		c.masks[source] = met
+	}
 	if c.remote.IsValid() && c.remote != source || len(c.queue) >= maxQueued {
 		return
 	}
@@ -203,7 +223,7 @@ func (c *packetConn) send(b []byte, to netip.AddrPort) (int, error) {
 	if c.closed || c.proc.dead {
 		return 0, c.opError("write", net.ErrClosed)
 	}
-	c.w.records.packets = append(c.w.records.packets, &packet{w: c.w, sock: c, to: to, data: bytes.Clone(b)})
+	c.w.records.packets = append(c.w.records.packets, &packet{w: c.w, sock: c, as: c.masks[to], to: to, data: bytes.Clone(b)})
 	c.w.wake()
 	return len(b), nil
 }
