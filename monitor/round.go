@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -37,6 +38,9 @@ func (v *vantage) round(ctx context.Context) {
 		places[i] = i
 	}
 	nodes.FanOut(ctx, v.m, "probes", places, func(ctx context.Context, i int) {
+		// One that is slow in every phase must not hold up the round of all.
+		ctx, cancel := nodes.Timeout(ctx, v.m, "round "+strconv.Itoa(i), v.cfg.Probe)
+		defer cancel()
 		results[i] = v.probes[i].look(ctx, last.number)
 	})
 	if ctx.Err() != nil {
@@ -58,7 +62,7 @@ func (v *vantage) round(ctx context.Context) {
 		v.log.Info("controls", "reached", reached, "of", controls, "abstains", !next.controls)
 	}
 	for i, p := range v.probes {
-		if p.control || !next.controls {
+		if p.control || !next.controls || results[i].Unseen() {
 			continue // without controls the round tells nothing
 		}
 		was, ok := last.results[p.name]

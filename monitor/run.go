@@ -12,12 +12,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/miekg/dns"
 
 	"github.com/espra/protoplex/monitor/decide"
 	"github.com/espra/protoplex/monitor/home"
@@ -216,29 +213,24 @@ func (v *vantage) makeProbes() error {
 	add := func(name string, control bool, look probe.Probe) {
 		v.probes = append(v.probes, looker{name, control, look})
 	}
+	o := probe.Options{Limit: v.cfg.Limit, Roots: v.roots}
 	for _, c := range v.cfg.Controls {
-		u, err := url.Parse(c.URL)
+		t := probe.Target{Name: "control " + c.Name, Kind: "http", URL: c.URL, Status: c.Status}
+		look, err := t.Probe(v.m, o)
 		if err != nil {
-			return fmt.Errorf("control %s: %w", c.Name, err)
+			return err
 		}
-		add(c.Name, true, probe.HTTP(v.m, probe.HTTPOptions{
-			Name: "control " + c.Name, URL: u, Status: c.Status, Roots: v.roots, Limit: v.cfg.Limit,
-		}))
+		add(c.Name, true, look)
 	}
 	for _, t := range v.cfg.Targets {
-		if t.Kind == "dns" {
-			add(t.Name, false, probe.DNS(v.m, probe.DNSOptions{
-				Server: t.Server, Name: t.Zone, Type: dns.StringToType[t.Type], Limit: v.cfg.Limit,
-			}))
-			continue
-		}
-		u, err := url.Parse(t.URL)
+		// The word keeps its waits apart from those of a control of that name.
+		named := t.Target
+		named.Name = "target " + t.Name
+		look, err := named.Probe(v.m, o)
 		if err != nil {
-			return fmt.Errorf("target %s: %w", t.Name, err)
+			return err
 		}
-		add(t.Name, false, probe.HTTP(v.m, probe.HTTPOptions{
-			Name: "target " + t.Name, URL: u, Connect: t.Connect, Status: t.Status, Roots: v.roots, Limit: v.cfg.Limit,
-		}))
+		add(t.Name, false, look)
 	}
 	return nil
 }

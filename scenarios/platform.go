@@ -20,6 +20,7 @@ import (
 	"github.com/espra/protoplex/fakes/s3"
 	"github.com/espra/protoplex/fakes/sms"
 	"github.com/espra/protoplex/monitor"
+	"github.com/espra/protoplex/monitor/probe"
 	"github.com/espra/protoplex/monitor/redirect"
 	"github.com/espra/protoplex/nodes"
 	"github.com/espra/protoplex/nodes/cell"
@@ -461,8 +462,9 @@ func (p *platform) monitorConfig(m story.Machine, keys map[string]ed25519.Privat
 	for _, r := range t.Regions {
 		regions = append(regions, r.Name)
 		balancers[r.Name] = balancerName(r.Name)
-		c.Targets = append(c.Targets, monitor.Target{Name: r.Name + "-web", Kind: "http", Region: r.Name,
-			URL: "https://" + story.WWW + "/", Connect: balancerName(r.Name) + ":443"})
+		c.Targets = append(c.Targets, monitor.Target{Region: r.Name, Target: probe.Target{
+			Name: r.Name + "-web", Kind: "http", URL: "https://" + story.WWW + "/", Connect: balancerName(r.Name) + ":443",
+		}})
 	}
 	for _, name := range t.DNS.Providers {
 		provider := monitor.Provider{Name: name, URL: "https://api." + providerDomain(name), Token: "/etc/dns", Zone: story.Apex}
@@ -470,7 +472,7 @@ func (p *platform) monitorConfig(m story.Machine, keys map[string]ed25519.Privat
 			address := strings.TrimPrefix(ns.Name, name+"-") + "." + providerDomain(name) + ":53"
 			provider.Authorities = append(provider.Authorities, address)
 			if i == 0 {
-				c.Targets = append(c.Targets, monitor.Target{Name: name + "-dns", Kind: "dns", Server: address, Zone: story.Apex})
+				c.Targets = append(c.Targets, monitor.Target{Target: probe.Target{Name: name + "-dns", Kind: "dns", Server: address, Zone: story.Apex}})
 			}
 		}
 		c.Providers = append(c.Providers, provider)
