@@ -37,6 +37,10 @@ type Config struct {
 	Peers  []Peer `yaml:"peers"`
 	Status string `yaml:"status,omitempty"` // link put into messages, before the incident's id
 
+	// Record is the directory of the results and their history, see package
+	// record. Without it they last as long as the process.
+	Record string `yaml:"record,omitempty"`
+
 	Controls []Control `yaml:"controls"` // sites of others: who cannot reach half of them abstains
 	Targets  []Target  `yaml:"targets"`
 
@@ -202,6 +206,9 @@ func (c *Config) check() error {
 	needAddress("listen", c.Listen)
 	needFile("key", c.Key)
 	needFile("state", c.State)
+	if c.Record != "" {
+		needFile("record", c.Record)
+	}
 	for _, p := range c.Peers {
 		needWord("peer", p.Name)
 		unique("vantage", p.Name)

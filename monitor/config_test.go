@@ -38,13 +38,13 @@ func TestExampleConfig(t *testing.T) {
 
 func TestConfigErrors(t *testing.T) {
 	tests := []struct{ old, new, want string }{
-		{"hold-down: 10m", "hold-dwon: 10m", `monitor.yaml:32:1: unknown field "hold-dwon"; did you mean "hold-down"?`},
+		{"hold-down: 10m", "hold-dwon: 10m", `monitor.yaml:33:1: unknown field "hold-dwon"; did you mean "hold-down"?`},
 		{"probe: 10s", "probe: often", `invalid duration "often"`},
 		{"rank: 2", "rank: 1", `rank: "1" is given twice`},
 		{"name: london", "name: fremont", `vantage: "fremont" is given twice`},
 		{"11qY", "11q", "public-key"},
-		{"kind: dns", "kind: dsn", `monitor.yaml:59:11: target dns: kind: "dsn" is none of certificate, dns, http, s3, smtp, tcp; did you mean "dns"?`},
-		{"zone: espra.com", "server: ns1.linode.com", `monitor.yaml:60:13: target dns: server: "ns1.linode.com" is not host:port`},
+		{"kind: dns", "kind: dsn", `monitor.yaml:60:11: target dns: kind: "dsn" is none of certificate, dns, http, s3, smtp, tcp; did you mean "dns"?`},
+		{"zone: espra.com", "server: ns1.linode.com", `monitor.yaml:61:13: target dns: server: "ns1.linode.com" is not host:port`},
 		{"    days: 14\n", "    banner: x\n", "target cert-www: banner: not for a target of kind certificate, which has server, host, days, starttls"},
 		{"region: eu-west", "region: eu-north", `no target speaks for region "eu-west"`},
 		{"home: www.espra.com", "home: ww.espra.com", `target www: home: "ww.espra.com" is not among the homes`},

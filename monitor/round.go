@@ -14,6 +14,7 @@ import (
 	"github.com/espra/protoplex/monitor/decide"
 	"github.com/espra/protoplex/monitor/observe"
 	"github.com/espra/protoplex/monitor/probe"
+	"github.com/espra/protoplex/monitor/record"
 	"github.com/espra/protoplex/nodes"
 )
 
@@ -62,6 +63,7 @@ func (v *vantage) round(ctx context.Context) {
 		v.log.Info("controls", "reached", reached, "of", controls, "abstains", !next.controls)
 	}
 	for i, p := range v.probes {
+		v.record(p, at, next.controls, results[i])
 		if p.control || !next.controls || results[i].Unseen() {
 			continue // without controls the round tells nothing
 		}
@@ -76,6 +78,21 @@ func (v *vantage) round(ctx context.Context) {
 	v.mu.Lock()
 	v.seen = next
 	v.mu.Unlock()
+}
+
+// record keeps a result. What was seen without controls counts neither way.
+func (v *vantage) record(p looker, at time.Time, controls bool, seen probe.Result) {
+	r := record.Result{At: at, Target: p.name, Phases: seen.Phases, Text: seen.Note}
+	if seen.Err != nil {
+		r.Outcome, r.Text = record.Failed, seen.Err.Error()
+	}
+	switch {
+	case p.control:
+		r.Target = "control/" + p.name
+	case !controls || seen.Unseen():
+		r.Outcome = record.Unknown
+	}
+	v.recorder.Add(r)
 }
 
 func (v *vantage) logProbe(target string, ok bool, r probe.Result) {

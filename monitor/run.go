@@ -20,6 +20,7 @@ import (
 	"github.com/espra/protoplex/monitor/home"
 	"github.com/espra/protoplex/monitor/observe"
 	"github.com/espra/protoplex/monitor/probe"
+	"github.com/espra/protoplex/monitor/record"
 	"github.com/espra/protoplex/monitor/sms"
 	"github.com/espra/protoplex/monitor/zone"
 	"github.com/espra/protoplex/nodes"
@@ -77,6 +78,8 @@ type vantage struct {
 	texter  sms.Texter
 	board   *observe.Board
 	unsaved chan struct{} // holds one token while the state file is behind
+
+	recorder *record.Recorder
 
 	mu        sync.Mutex // guards what follows; nothing waits while holding it
 	sequence  uint64
@@ -190,6 +193,11 @@ func newVantage(m nodes.Machine, cfg Config) (*vantage, error) {
 		}
 	}
 	v.restore()
+	var targets []string
+	for _, t := range cfg.Targets {
+		targets = append(targets, t.Name)
+	}
+	v.recorder = record.Open(m, cfg.Record, targets)
 	return v, nil
 }
 
@@ -314,11 +322,13 @@ func (v *vantage) run(ctx context.Context) error {
 	every("page", tick, v.page)
 	every("act", tick, v.act)
 	every("save", tick, func(context.Context) { v.save() })
+	every("record", v.cfg.Probe, func(context.Context) { v.recorder.Flush() })
 	<-ctx.Done()
 	server.Close()
 	wg.Wait()
 	v.peers.CloseIdleConnections()
 	v.save()
+	v.recorder.Close()
 	select {
 	case err := <-failed:
 		return err

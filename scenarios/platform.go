@@ -42,6 +42,7 @@ const (
 	keyFile   = "/etc/protoplex/vantage.pem"
 	confFile  = "/etc/protoplex/monitor.yaml"
 	stateFile = "/var/lib/protoplex/monitor.json"
+	recordDir = "/var/lib/protoplex/record"
 
 	smsAccount = "AC00000000000000000000000000000001"
 	smsToken   = "the account's token"
@@ -440,7 +441,7 @@ func (p *platform) phone(admin string) string {
 func (p *platform) monitorConfig(m story.Machine, keys map[string]ed25519.PrivateKey) monitor.Config {
 	t := p.story.Topology
 	c := monitor.Config{
-		Name: m.Name, Listen: ":8700", Cert: certFile, Key: keyFile, Roots: rootsFile, State: stateFile,
+		Name: m.Name, Listen: ":8700", Cert: certFile, Key: keyFile, Roots: rootsFile, State: stateFile, Record: recordDir,
 		Status: "espra.com/i/",
 		Probe:  t.Monitor.Probe, Limit: 4 * time.Second, OpenAfter: t.Monitor.OpenAfter, CloseAfter: t.Monitor.CloseAfter,
 		HoldDown: t.Monitor.HoldDown, BlindAfter: 10 * time.Minute, ActorDelay: 20 * time.Second, Guard: 30,
