@@ -35,7 +35,7 @@ func (r Result) append(b []byte) []byte {
 	b = append(b, ' ')
 	b = append(b, r.Outcome.String()...)
 	b = append(b, ' ')
-	b = append(b, round(r.took()).String()...)
+	b = append(b, round(r.Took()).String()...)
 	for _, p := range r.Phases {
 		b = append(b, ' ')
 		b = append(b, strings.ReplaceAll(p.Name, " ", "-")...)
@@ -53,7 +53,8 @@ func (r Result) append(b []byte) []byte {
 	return append(b, '\n')
 }
 
-func (r Result) took() time.Duration { return probe.Result{Phases: r.Phases}.Took() }
+// Took is the sum of the phases.
+func (r Result) Took() time.Duration { return probe.Result{Phases: r.Phases}.Took() }
 
 // round keeps three digits or so, for people.
 func round(d time.Duration) time.Duration {

@@ -190,8 +190,8 @@ func (r *Recorder) Add(result Result) {
 	if t := r.targets[result.Target]; t != nil {
 		t.last = result
 		p, _ := t.minutes.point(t.minutes.number(result.At))
-		p.add(result.Outcome, result.took())
-		r.count(t, result.At, result.Outcome, result.took())
+		p.add(result.Outcome, result.Took())
+		r.count(t, result.At, result.Outcome, result.Took())
 	}
 	r.mu.Unlock()
 	if r.results != nil {
