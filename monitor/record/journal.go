@@ -81,10 +81,10 @@ func (j *journal) head(s segment) ([]byte, error) {
 	return line, nil
 }
 
-// scan gives every line of a file, without its end, to take, which says whether
-// it is one; it must not keep it. What follows the last good line is a torn
-// end: in the newest file it is cut off. The other lines that are none are
-// counted.
+// scan gives every whole line of a file, without its end, to take, which says
+// whether it can read it; it must not keep it. What can not be read is counted.
+// In the newest file a torn end is cut off, but never a line that is only of
+// another kind than is known.
 func (j *journal) scan(i int, take func(line []byte) bool) (damaged int, err error) {
 	s := &j.files[i]
 	f, err := j.disk.Open(j.path(s.number))
@@ -106,8 +106,8 @@ func (j *journal) scan(i int, take func(line []byte) bool) (damaged int, err err
 	return damaged, nil
 }
 
-// scan gives the lines of a reader to take. It returns where the last good one
-// ends, how many before were none, and how many after.
+// scan gives the whole lines of a reader to take. It returns where the last one
+// ends, how many pieces up to there could not be read, and how many come after.
 func scan(r io.Reader, take func(line []byte) bool) (end int64, damaged, torn int, err error) {
 	b := make([]byte, 256<<10)
 	held, at := 0, int64(0) // bytes of an unfinished line, and where it begins
@@ -122,10 +122,13 @@ func scan(r io.Reader, take func(line []byte) bool) (end int64, damaged, torn in
 			}
 			at += int64(len(line)) + 1
 			rest = more
-			if !skip && take(line) {
-				damaged, torn, end = damaged+torn, 0, at
-			} else {
+			switch {
+			case skip || !whole(line):
 				torn++
+			case !take(line):
+				damaged, torn, end = damaged+torn+1, 0, at
+			default:
+				damaged, torn, end = damaged+torn, 0, at
 			}
 			skip = false
 		}

@@ -35,12 +35,12 @@ func (r Result) append(b []byte) []byte {
 	b = append(b, ' ')
 	b = append(b, r.Outcome.String()...)
 	b = append(b, ' ')
-	b = append(b, round(r.Took()).String()...)
+	b = append(b, brief(r.Took())...)
 	for _, p := range r.Phases {
 		b = append(b, ' ')
 		b = append(b, strings.ReplaceAll(p.Name, " ", "-")...)
 		b = append(b, '=')
-		b = append(b, round(p.Took).String()...)
+		b = append(b, brief(p.Took)...)
 	}
 	if r.Text != "" {
 		key := " error="
@@ -56,15 +56,17 @@ func (r Result) append(b []byte) []byte {
 // Took is the sum of the phases.
 func (r Result) Took() time.Duration { return probe.Result{Phases: r.Phases}.Took() }
 
-// round keeps three digits or so, for people.
-func round(d time.Duration) time.Duration {
+// brief is a duration with three digits or so, in ASCII, as all of a line is.
+func brief(d time.Duration) string {
 	switch {
 	case d >= time.Second:
-		return d.Round(time.Millisecond)
+		d = d.Round(time.Millisecond)
 	case d >= time.Millisecond:
-		return d.Round(10 * time.Microsecond)
+		d = d.Round(10 * time.Microsecond)
+	default:
+		d = d.Round(time.Microsecond)
 	}
-	return d.Round(time.Microsecond)
+	return strings.Replace(d.String(), "µ", "u", 1)
 }
 
 // read is what counts of a line.
@@ -102,25 +104,30 @@ func parseResult(line []byte) (read, bool) {
 	return r, err == nil && len(r.target) > 0 && d >= 0
 }
 
-// parseHead reads the time of a line of any kind, and refuses what no line has:
-// the zeros, for example, that a power failure leaves.
+// parseHead reads the time of a line of any kind.
 func parseHead(line []byte) (at time.Time, rest []byte, ok bool) {
-	if len(line) <= len(stamp) || len(line) > maxLine || line[len(stamp)] != ' ' {
+	if len(line) <= len(stamp) || line[len(stamp)] != ' ' {
 		return at, nil, false
-	}
-	for _, c := range line {
-		if c < ' ' || c > '~' {
-			return at, nil, false
-		}
 	}
 	at, err := time.Parse(time.RFC3339, string(line[:len(stamp)]))
 	return at, line[len(stamp)+1:], err == nil
 }
 
+// whole says whether something may be a line: it has no bytes that none has,
+// such as the zeros that a power failure leaves.
+func whole(line []byte) bool {
+	for _, c := range line {
+		if c < ' ' || c > '~' {
+			return false
+		}
+	}
+	return 0 < len(line) && len(line) <= maxLine
+}
+
 // appendHour adds the line of an hour that is over.
 func appendHour(b []byte, s *series, target string, p Point) []byte {
 	return fmt.Appendf(b, "%s %s ok=%d failed=%d unknown=%d mean=%s max=%s\n",
-		s.time(p).Format(stamp), target, p.ok, p.failed, p.unknown, round(p.Mean()), p.Max())
+		s.time(p).Format(stamp), target, p.ok, p.failed, p.unknown, brief(p.Mean()), p.Max())
 }
 
 // parseHour reads a line of the log of hours without its end.
