@@ -27,7 +27,7 @@
 // not shown until then.
 //
 // Bounds, of 500 targets that are looked at every 10 s: 16 bytes a point make
-// 58 KB a target and 29 MB in memory; 100 bytes a line make 430 MB of results a
+// 66 KB a target and 33 MB in memory; 100 bytes a line make 430 MB of results a
 // day, of which 512 MiB are kept; hours take 80 MB in 90 days, of which 96 MiB
 // are kept. Of fewer targets more time is kept, for the bounds are bytes.
 //

@@ -135,6 +135,11 @@ func (s *series) point(at uint32) (p *Point, over *Point) {
 func (s *series) put(p Point) {
 	s.open = false
 	if len(s.points) < s.keep {
+		if len(s.points) == cap(s.points) { // append alone would take more than is ever kept
+			grown := make([]Point, len(s.points), min(2*len(s.points)+8, s.keep))
+			copy(grown, s.points)
+			s.points = grown
+		}
 		s.points = append(s.points, p)
 		return
 	}

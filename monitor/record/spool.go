@@ -37,6 +37,15 @@ type text struct {
 	lines int
 }
 
+// emptied gives no lines, and keeps the memory for the next unless it took much
+// of it: that was a bad time, and is over.
+func (t text) emptied() text {
+	if cap(t.bytes) > 1<<20 {
+		return text{}
+	}
+	return text{bytes: t.bytes[:0]}
+}
+
 // add puts a line, which the function appends, behind the others.
 func (s *spool) add(line func([]byte) []byte) {
 	s.mu.Lock()
@@ -73,10 +82,7 @@ func (s *spool) flush(now bool) {
 			s.from = s.m.Now()
 		}
 		s.unsafe += s.waiting.lines
-		s.waiting = text{bytes: s.waiting.bytes[:0]}
-		if cap(s.waiting.bytes) > 1<<20 {
-			s.waiting.bytes = nil // that was a bad time, and is over
-		}
+		s.waiting = s.waiting.emptied()
 		s.works()
 	}
 	if elapsed := s.m.Elapsed(); s.unsafe > 0 && (now || elapsed >= s.syncAt) {
@@ -101,7 +107,7 @@ func (s *spool) take() {
 		s.waiting.bytes = append(s.waiting.bytes, s.added.bytes...)
 		s.waiting.lines += s.added.lines
 	}
-	s.added = text{bytes: s.added.bytes[:0]}
+	s.added = s.added.emptied()
 }
 
 // fail notes that the journal does not work. The first time is told.
