@@ -6,10 +6,10 @@ STORY    ?=
 STORIES   = $(or $(STORY),$$(bin/protoplex sim list | cut -d ' ' -f 1))
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race sim verify bench bench-live fuzz check planted
+.PHONY: help build test race sim verify bench bench-live bench-monitor fuzz check planted
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s  %s\n", $$1, $$2 }' Makefile
 
 build: ## build bin/protoplex
 	go build -o bin/protoplex ./cmd/protoplex
@@ -32,6 +32,9 @@ bench: ## run the benchmarks
 bench-live: ## tunnels per GiB and fan-out of Live, beside a minimal WebSocket server
 	go test -run '^$$' -bench LiveIdle -benchtime 3x ./nodes/live
 	go test -run '^$$' -bench LiveFanOut -benchtime 1000x ./nodes/live
+
+bench-monitor: ## CPU and memory of a vantage that watches 500 targets every 10 s
+	go test -run '^$$' -bench Vantage -benchtime 20x ./monitor
 
 fuzz: ## fuzz every fuzz test in turn: FUZZTIME=10s for each
 	@set -e; grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' . | sort | while IFS=: read -r file name; do go test -run '^$$' -fuzz "^$${name#func }$$" -fuzztime $(FUZZTIME) "$${file%/*}" </dev/null; done

@@ -15,11 +15,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml"
 	"github.com/miekg/dns"
 
 	"github.com/espra/protoplex/monitor/decide"
 	"github.com/espra/protoplex/monitor/home"
+	"github.com/espra/protoplex/monitor/probe"
+	"github.com/espra/protoplex/monitor/strict"
 )
 
 // Config is one vantage's configuration file. All vantages of a platform must
@@ -35,6 +36,10 @@ type Config struct {
 	State  string `yaml:"state"`           // file that keeps incidents and pages across restarts
 	Peers  []Peer `yaml:"peers"`
 	Status string `yaml:"status,omitempty"` // link put into messages, before the incident's id
+
+	// Record is the directory of the results and their history, see package
+	// record. Without it they last as long as the process.
+	Record string `yaml:"record,omitempty"`
 
 	Controls []Control `yaml:"controls"` // sites of others: who cannot reach half of them abstains
 	Targets  []Target  `yaml:"targets"`
@@ -69,19 +74,13 @@ type Control struct {
 	Status int    `yaml:"status,omitempty"` // 200 when left out
 }
 
-// Target is one thing to watch: an HTTP target has URL, a DNS target Server and
-// Zone.
+// Target is one thing to watch: what to look at, and whom it speaks for. A DNS
+// target that names no server asks every authority of every provider of the
+// zone.
 type Target struct {
-	Name    string `yaml:"name"`
-	Kind    string `yaml:"kind"`             // http or dns
-	Region  string `yaml:"region,omitempty"` // the target speaks for this region
-	Home    string `yaml:"home,omitempty"`   // host on whose home it depends: folds into that region's incident
-	URL     string `yaml:"url,omitempty"`
-	Connect string `yaml:"connect,omitempty"` // host:port instead of the URL's, such as a load balancer
-	Status  int    `yaml:"status,omitempty"`  // 200 when left out
-	Server  string `yaml:"server,omitempty"`  // host:port of a name server
-	Zone    string `yaml:"zone,omitempty"`    // name to ask for
-	Type    string `yaml:"type,omitempty"`    // SOA when left out
+	probe.Target `yaml:",inline"`
+	Region       string `yaml:"region,omitempty"` // the target speaks for this region
+	Home         string `yaml:"home,omitempty"`   // host on whose home it depends: folds into that region's incident
 }
 
 // HomeConfig is a host whose home the monitors keep.
@@ -126,18 +125,42 @@ func ParseConfig(name string, text []byte) (Config, error) {
 		Probe: 10 * time.Second, Limit: 4 * time.Second, OpenAfter: 3, CloseAfter: 3,
 		HoldDown: 10 * time.Minute, BlindAfter: 10 * time.Minute, ActorDelay: 20 * time.Second, Guard: 30,
 	}
-	if err := yaml.UnmarshalWithOptions(text, &c, yaml.Strict()); err != nil {
-		var at yaml.Error
-		if errors.As(err, &at) && at.GetToken() != nil {
-			p := at.GetToken().Position
-			return c, fmt.Errorf("%s:%d:%d: %s", name, p.Line, p.Column, at.GetMessage())
-		}
-		return c, fmt.Errorf("%s: %w", name, err)
+	file, err := strict.Decode(name, text, &c)
+	if err != nil {
+		return c, err
 	}
+	c.askAuthorities()
+	errs := c.checkTargets(file)
 	if err := c.check(); err != nil {
-		return c, fmt.Errorf("%s: %w", name, err)
+		errs = append(errs, fmt.Errorf("%s: %w", name, err))
 	}
-	return c, nil
+	return c, errors.Join(errs...)
+}
+
+// askAuthorities completes the DNS targets that name no server.
+func (c *Config) askAuthorities() {
+	for i := range c.Targets {
+		t := &c.Targets[i]
+		if t.Kind != "dns" || t.Server != "" || t.Servers != nil {
+			continue
+		}
+		for _, p := range c.Providers {
+			if dns.IsSubDomain(dns.Fqdn(p.Zone), dns.Fqdn(t.Zone)) {
+				t.Servers = append(t.Servers, p.Authorities...)
+			}
+		}
+	}
+}
+
+// checkTargets lists what is wrong with single targets.
+func (c *Config) checkTargets(file *strict.File) []error {
+	var errs []error
+	for i, t := range c.Targets {
+		for _, p := range t.Check() {
+			errs = append(errs, file.Errorf(fmt.Sprintf("targets[%d].%s", i, p.Key), "target %s: %s: %s", t.Name, p.Key, p.Text))
+		}
+	}
+	return errs
 }
 
 // word is what names may look like: they go into short messages.
@@ -183,6 +206,9 @@ func (c *Config) check() error {
 	needAddress("listen", c.Listen)
 	needFile("key", c.Key)
 	needFile("state", c.State)
+	if c.Record != "" {
+		needFile("record", c.Record)
+	}
 	for _, p := range c.Peers {
 		needWord("peer", p.Name)
 		unique("vantage", p.Name)
@@ -213,23 +239,6 @@ func (c *Config) check() error {
 		}
 		if t.Home != "" && !hosts[t.Home] {
 			bad("target %s: home: %q is not among the homes", t.Name, t.Home)
-		}
-		switch t.Kind {
-		case "http":
-			needURL("target "+t.Name, t.URL)
-			if t.Connect != "" {
-				needAddress("target "+t.Name+": connect", t.Connect)
-			}
-		case "dns":
-			needAddress("target "+t.Name+": server", t.Server)
-			if _, ok := dns.IsDomainName(t.Zone); !ok {
-				bad("target %s: zone: %q is no domain name", t.Name, t.Zone)
-			}
-			if _, ok := dns.StringToType[cmp.Or(t.Type, "SOA")]; !ok {
-				bad("target %s: type: %q is no record type", t.Name, t.Type)
-			}
-		default:
-			bad("target %s: kind: %q is neither http nor dns", t.Name, t.Kind)
 		}
 	}
 	for region := range regions {

@@ -2,6 +2,7 @@ package monitor_test
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,8 @@ func TestExampleConfig(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 10*time.Second, c.Probe)
 	require.Equal(t, []string{"us-east", "eu-west"}, c.Homes[0].Regions)
+	dns := slices.IndexFunc(c.Targets, func(t monitor.Target) bool { return t.Name == "dns" })
+	require.Equal(t, slices.Concat(c.Providers[0].Authorities, c.Providers[1].Authorities), c.Targets[dns].Servers)
 
 	// What a program writes reads back as the same.
 	text, err := yaml.Marshal(c)
@@ -35,12 +38,14 @@ func TestExampleConfig(t *testing.T) {
 
 func TestConfigErrors(t *testing.T) {
 	tests := []struct{ old, new, want string }{
-		{"hold-down: 10m", "hold-dwon: 10m", `monitor.yaml:32:1: unknown field "hold-dwon"`},
+		{"hold-down: 10m", "hold-dwon: 10m", `monitor.yaml:33:1: unknown field "hold-dwon"; did you mean "hold-down"?`},
 		{"probe: 10s", "probe: often", `invalid duration "often"`},
 		{"rank: 2", "rank: 1", `rank: "1" is given twice`},
 		{"name: london", "name: fremont", `vantage: "fremont" is given twice`},
 		{"11qY", "11q", "public-key"},
-		{"kind: dns", "kind: smtp", `target dns-linode: kind: "smtp" is neither http nor dns`},
+		{"kind: dns", "kind: dsn", `monitor.yaml:60:11: target dns: kind: "dsn" is none of certificate, dns, http, s3, smtp, tcp; did you mean "dns"?`},
+		{"zone: espra.com", "server: ns1.linode.com", `monitor.yaml:61:13: target dns: server: "ns1.linode.com" is not host:port`},
+		{"    days: 14\n", "    banner: x\n", "target cert-www: banner: not for a target of kind certificate, which has server, host, days, starttls"},
 		{"region: eu-west", "region: eu-north", `no target speaks for region "eu-west"`},
 		{"home: www.espra.com", "home: ww.espra.com", `target www: home: "ww.espra.com" is not among the homes`},
 		{"connect: us-east.elb.amazonaws.com:443", "connect: us-east", "is not host:port"},

@@ -15,7 +15,8 @@
 // name is pointed at a region that is not up by verdict, or left empty; a page
 // is sent once in the good case, and rather twice than never in a bad one; no
 // state but the small file named in the configuration, without which a vantage
-// still recovers, at the price of a page too many.
+// still recovers, at the price of a page too many. What was seen is kept as well
+// (package record), for people: nothing is decided by it.
 //
 // What may fail: peers, providers, name servers and the SMS gateway may all be
 // away or slow for as long as they like; each is tried again, apart from the

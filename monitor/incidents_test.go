@@ -9,15 +9,19 @@ import (
 
 	"github.com/espra/protoplex/monitor/decide"
 	"github.com/espra/protoplex/monitor/home"
+	"github.com/espra/protoplex/monitor/probe"
 )
 
 // still is a vantage that does nothing by itself.
 func still() *vantage {
 	c := Config{
 		Name: "fremont", Probe: 10 * time.Second, OpenAfter: 3, HoldDown: 10 * time.Minute,
-		Targets: []Target{{Name: "us-east-proxy", Region: "us-east"}, {Name: "www", Home: "www.espra.com"}, {Name: "apex"}},
-		Homes:   []HomeConfig{{Host: "www.espra.com", Regions: []string{"us-east", "eu-west"}, TTL: time.Minute}},
-		Admins:  []Admin{{Name: "ana"}},
+		Targets: []Target{
+			{Target: probe.Target{Name: "us-east-proxy"}, Region: "us-east"},
+			{Target: probe.Target{Name: "www"}, Home: "www.espra.com"}, {Target: probe.Target{Name: "apex"}},
+		},
+		Homes:  []HomeConfig{{Host: "www.espra.com", Regions: []string{"us-east", "eu-west"}, TTL: time.Minute}},
+		Admins: []Admin{{Name: "ana"}},
 	}
 	return &vantage{
 		cfg: c, params: c.params(), hosts: c.hosts(), unsaved: make(chan struct{}, 1), verdicts: decide.State{Subjects: map[string]decide.Subject{}},

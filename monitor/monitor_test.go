@@ -30,6 +30,7 @@ import (
 	fakedns "github.com/espra/protoplex/fakes/dns"
 	"github.com/espra/protoplex/fakes/sms"
 	"github.com/espra/protoplex/monitor"
+	"github.com/espra/protoplex/monitor/probe"
 	"github.com/espra/protoplex/nodes"
 )
 
@@ -171,14 +172,14 @@ func (d *desk) config(name string, rank int, ttl time.Duration, providers []stri
 	}
 	for _, region := range slices.Sorted(maps.Keys(d.regions)) {
 		address := strings.TrimPrefix(d.regions[region].url, "http://")
-		c.Targets = append(c.Targets, monitor.Target{
-			Name: region + "-proxy", Kind: "http", Region: region, URL: "http://us-1.live.espra.com/health", Connect: address,
-		})
+		c.Targets = append(c.Targets, monitor.Target{Region: region, Target: probe.Target{
+			Name: region + "-proxy", Kind: "http", URL: "http://us-1.live.espra.com/health", Connect: address,
+		}})
 	}
 	// www depends on a region, so its loss must not be paged beside the region's.
 	c.Targets = append(c.Targets,
-		monitor.Target{Name: "www", Kind: "http", Home: "www.espra.com", URL: d.regions["us-east"].url},
-		monitor.Target{Name: "dns-linode", Kind: "dns", Server: d.net + "11:5300", Zone: "espra.com"})
+		monitor.Target{Home: "www.espra.com", Target: probe.Target{Name: "www", Kind: "http", URL: d.regions["us-east"].url}},
+		monitor.Target{Target: probe.Target{Name: "dns-linode", Kind: "dns", Server: d.net + "11:5300", Zone: "espra.com"}})
 	lb := map[string]string{"us-east": "us-east.elb.amazonaws.com", "eu-west": "eu-west.elb.amazonaws.com"}
 	for host, regions := range map[string][]string{
 		"www.espra.com": {"us-east", "eu-west"}, "us-1.live.espra.com": {"us-east", "eu-west"}, "eu-1.live.espra.com": {"eu-west", "us-east"},

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/espra/protoplex/monitor/decide"
 	"github.com/espra/protoplex/monitor/observe"
 	"github.com/espra/protoplex/monitor/probe"
+	"github.com/espra/protoplex/monitor/record"
 	"github.com/espra/protoplex/nodes"
 )
 
@@ -37,6 +39,9 @@ func (v *vantage) round(ctx context.Context) {
 		places[i] = i
 	}
 	nodes.FanOut(ctx, v.m, "probes", places, func(ctx context.Context, i int) {
+		// One that is slow in every phase must not hold up the round of all.
+		ctx, cancel := nodes.Timeout(ctx, v.m, "round "+strconv.Itoa(i), v.cfg.Probe)
+		defer cancel()
 		results[i] = v.probes[i].look(ctx, last.number)
 	})
 	if ctx.Err() != nil {
@@ -58,7 +63,8 @@ func (v *vantage) round(ctx context.Context) {
 		v.log.Info("controls", "reached", reached, "of", controls, "abstains", !next.controls)
 	}
 	for i, p := range v.probes {
-		if p.control || !next.controls {
+		v.record(p, at, next.controls, results[i])
+		if p.control || !next.controls || results[i].Unseen() {
 			continue // without controls the round tells nothing
 		}
 		was, ok := last.results[p.name]
@@ -72,6 +78,21 @@ func (v *vantage) round(ctx context.Context) {
 	v.mu.Lock()
 	v.seen = next
 	v.mu.Unlock()
+}
+
+// record keeps a result. What was seen without controls counts neither way.
+func (v *vantage) record(p looker, at time.Time, controls bool, seen probe.Result) {
+	r := record.Result{At: at, Target: p.name, Phases: seen.Phases, Text: seen.Note}
+	if seen.Err != nil {
+		r.Outcome, r.Text = record.Failed, seen.Err.Error()
+	}
+	switch {
+	case p.control:
+		r.Target = "control/" + p.name
+	case !controls || seen.Unseen():
+		r.Outcome = record.Unknown
+	}
+	v.recorder.Add(r)
 }
 
 func (v *vantage) logProbe(target string, ok bool, r probe.Result) {

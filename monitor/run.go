@@ -12,17 +12,15 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/miekg/dns"
 
 	"github.com/espra/protoplex/monitor/decide"
 	"github.com/espra/protoplex/monitor/home"
 	"github.com/espra/protoplex/monitor/observe"
 	"github.com/espra/protoplex/monitor/probe"
+	"github.com/espra/protoplex/monitor/record"
 	"github.com/espra/protoplex/monitor/sms"
 	"github.com/espra/protoplex/monitor/zone"
 	"github.com/espra/protoplex/nodes"
@@ -80,6 +78,8 @@ type vantage struct {
 	texter  sms.Texter
 	board   *observe.Board
 	unsaved chan struct{} // holds one token while the state file is behind
+
+	recorder *record.Recorder
 
 	mu        sync.Mutex // guards what follows; nothing waits while holding it
 	sequence  uint64
@@ -193,6 +193,11 @@ func newVantage(m nodes.Machine, cfg Config) (*vantage, error) {
 		}
 	}
 	v.restore()
+	var targets []string
+	for _, t := range cfg.Targets {
+		targets = append(targets, t.Name)
+	}
+	v.recorder = record.Open(m, cfg.Record, targets)
 	return v, nil
 }
 
@@ -216,29 +221,24 @@ func (v *vantage) makeProbes() error {
 	add := func(name string, control bool, look probe.Probe) {
 		v.probes = append(v.probes, looker{name, control, look})
 	}
+	o := probe.Options{Limit: v.cfg.Limit, Roots: v.roots}
 	for _, c := range v.cfg.Controls {
-		u, err := url.Parse(c.URL)
+		t := probe.Target{Name: "control " + c.Name, Kind: "http", URL: c.URL, Status: c.Status}
+		look, err := t.Probe(v.m, o)
 		if err != nil {
-			return fmt.Errorf("control %s: %w", c.Name, err)
+			return err
 		}
-		add(c.Name, true, probe.HTTP(v.m, probe.HTTPOptions{
-			Name: "control " + c.Name, URL: u, Status: c.Status, Roots: v.roots, Limit: v.cfg.Limit,
-		}))
+		add(c.Name, true, look)
 	}
 	for _, t := range v.cfg.Targets {
-		if t.Kind == "dns" {
-			add(t.Name, false, probe.DNS(v.m, probe.DNSOptions{
-				Server: t.Server, Name: t.Zone, Type: dns.StringToType[t.Type], Limit: v.cfg.Limit,
-			}))
-			continue
-		}
-		u, err := url.Parse(t.URL)
+		// The word keeps its waits apart from those of a control of that name.
+		named := t.Target
+		named.Name = "target " + t.Name
+		look, err := named.Probe(v.m, o)
 		if err != nil {
-			return fmt.Errorf("target %s: %w", t.Name, err)
+			return err
 		}
-		add(t.Name, false, probe.HTTP(v.m, probe.HTTPOptions{
-			Name: "target " + t.Name, URL: u, Connect: t.Connect, Status: t.Status, Roots: v.roots, Limit: v.cfg.Limit,
-		}))
+		add(t.Name, false, look)
 	}
 	return nil
 }
@@ -322,11 +322,13 @@ func (v *vantage) run(ctx context.Context) error {
 	every("page", tick, v.page)
 	every("act", tick, v.act)
 	every("save", tick, func(context.Context) { v.save() })
+	every("record", v.cfg.Probe, func(context.Context) { v.recorder.Flush() })
 	<-ctx.Done()
 	server.Close()
 	wg.Wait()
 	v.peers.CloseIdleConnections()
 	v.save()
+	v.recorder.Close()
 	select {
 	case err := <-failed:
 		return err

@@ -11,17 +11,20 @@ import (
 
 	"github.com/espra/protoplex/monitor/home"
 	"github.com/espra/protoplex/monitor/observe"
+	"github.com/espra/protoplex/monitor/status"
 )
 
 // keepPeers is how long a peer's connection is kept from one round to the next.
 const keepPeers = 30 * time.Second
 
-// server answers peers and people: POST /observations, GET /status, GET /health.
+// server answers peers and people: POST /observations, GET /status, GET /health,
+// and the pages of package status.
 func (v *vantage) server() *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /observations", v.receive)
 	mux.HandleFunc("GET /status", v.status)
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
+	mux.Handle("GET /", status.Handler(v.m, v.shown))
 	return &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 5 * time.Second,

@@ -20,6 +20,7 @@ import (
 	"github.com/espra/protoplex/fakes/s3"
 	"github.com/espra/protoplex/fakes/sms"
 	"github.com/espra/protoplex/monitor"
+	"github.com/espra/protoplex/monitor/probe"
 	"github.com/espra/protoplex/monitor/redirect"
 	"github.com/espra/protoplex/nodes"
 	"github.com/espra/protoplex/nodes/cell"
@@ -41,6 +42,7 @@ const (
 	keyFile   = "/etc/protoplex/vantage.pem"
 	confFile  = "/etc/protoplex/monitor.yaml"
 	stateFile = "/var/lib/protoplex/monitor.json"
+	recordDir = "/var/lib/protoplex/record"
 
 	dnsToken  = "the provider's token"
 	cloudZone = "elb.amazonaws.com"
@@ -461,7 +463,7 @@ func (p *platform) vps(m story.Machine, keys map[string]ed25519.PrivateKey) erro
 func (p *platform) monitorConfig(m story.Machine, keys map[string]ed25519.PrivateKey) monitor.Config {
 	t := p.story.Topology
 	c := monitor.Config{
-		Name: m.Name, Listen: ":8700", Cert: certFile, Key: keyFile, Roots: rootsFile, State: stateFile,
+		Name: m.Name, Listen: ":8700", Cert: certFile, Key: keyFile, Roots: rootsFile, State: stateFile, Record: recordDir,
 		Status: "espra.com/i/",
 		Probe:  t.Monitor.Probe, Limit: 4 * time.Second, OpenAfter: t.Monitor.OpenAfter, CloseAfter: t.Monitor.CloseAfter,
 		HoldDown: t.Monitor.HoldDown, BlindAfter: 10 * time.Minute, ActorDelay: 20 * time.Second, Guard: 30,
@@ -483,8 +485,9 @@ func (p *platform) monitorConfig(m story.Machine, keys map[string]ed25519.Privat
 	for _, r := range t.Regions {
 		regions = append(regions, r.Name)
 		balancers[r.Name] = balancerName(r.Name)
-		c.Targets = append(c.Targets, monitor.Target{Name: r.Name + "-web", Kind: "http", Region: r.Name,
-			URL: "https://" + story.WWW + "/", Connect: balancerName(r.Name) + ":443"})
+		c.Targets = append(c.Targets, monitor.Target{Region: r.Name, Target: probe.Target{
+			Name: r.Name + "-web", Kind: "http", URL: "https://" + story.WWW + "/", Connect: balancerName(r.Name) + ":443",
+		}})
 	}
 	for _, name := range t.DNS.Providers {
 		provider := monitor.Provider{Name: name, URL: "https://api." + providerDomain(name), Token: "/etc/dns", Zone: story.Apex}
@@ -492,7 +495,7 @@ func (p *platform) monitorConfig(m story.Machine, keys map[string]ed25519.Privat
 			address := strings.TrimPrefix(ns.Name, name+"-") + "." + providerDomain(name) + ":53"
 			provider.Authorities = append(provider.Authorities, address)
 			if i == 0 {
-				c.Targets = append(c.Targets, monitor.Target{Name: name + "-dns", Kind: "dns", Server: address, Zone: story.Apex})
+				c.Targets = append(c.Targets, monitor.Target{Target: probe.Target{Name: name + "-dns", Kind: "dns", Server: address, Zone: story.Apex}})
 			}
 		}
 		c.Providers = append(c.Providers, provider)

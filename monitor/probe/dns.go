@@ -2,7 +2,10 @@ package probe
 
 import (
 	"context"
-	"time"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/miekg/dns"
 
@@ -10,40 +13,129 @@ import (
 	"github.com/espra/protoplex/nodes"
 )
 
-// DNSOptions says what a DNS probe asks.
-type DNSOptions struct {
-	Server string        // host:port of an authoritative server
-	Name   string        // to ask for
-	Type   uint16        // dns.TypeSOA when 0
-	Limit  time.Duration // of one try
+type dnsOptions struct {
+	servers []string // host:port of authoritative servers: each must answer
+	name    string   // to ask for
+	kind    uint16   // of record
+	rcode   int
+	values  []dns.RR // the whole answer, in any order; nil takes any
 }
 
-// DNS makes a probe that wants an authoritative, non-empty answer without
-// error from one name server (RFC 1035, section 4.1.1: RCODE, AA, ANCOUNT).
-func DNS(m nodes.Machine, o DNSOptions) Probe {
-	if o.Type == 0 {
-		o.Type = dns.TypeSOA
-	}
+// names makes a probe that asks every server and wants an authoritative answer
+// with the response code and the records (RFC 1035, section 4.1.1: AA, RCODE,
+// ANCOUNT).
+func names(m nodes.Machine, name string, o Options, d dnsOptions) Probe {
 	return func(ctx context.Context, n uint64) Result {
-		c := &clock{m: m}
+		l := o.look(m, name)
 		start := m.Elapsed()
-		err := o.look(ctx, m, n)
-		c.phases = append(c.phases, Phase{FirstByte, m.Elapsed() - start})
-		return c.result(err)
+		errs := make([]error, len(d.servers))
+		places := make([]int, len(d.servers))
+		for i := range places {
+			places[i] = i
+		}
+		nodes.FanOut(ctx, m, l.label, places, func(ctx context.Context, i int) {
+			errs[i] = d.ask(ctx, m, d.servers[i], o, n)
+		})
+		l.phases = append(l.phases, Phase{FirstByte, m.Elapsed() - start})
+		return l.result(d.join(errs))
 	}
 }
 
-func (o DNSOptions) look(ctx context.Context, m nodes.Machine, n uint64) error {
-	answer, err := query.Ask(ctx, m, query.Question{Server: o.Server, Name: o.Name, Type: o.Type, Timeout: o.Limit, N: n})
+func (d dnsOptions) ask(ctx context.Context, m nodes.Machine, server string, o Options, n uint64) error {
+	answer, err := query.Ask(ctx, m, query.Question{Server: server, Name: d.name, Type: d.kind, Timeout: o.Limit, N: n})
 	switch {
 	case err != nil:
 		return &Error{FirstByte, err}
-	case answer.Rcode != dns.RcodeSuccess:
-		return failf("rcode %s", dns.RcodeToString[answer.Rcode])
+	case answer.Rcode != d.rcode:
+		return failf("rcode %s, want %s", dns.RcodeToString[answer.Rcode], dns.RcodeToString[d.rcode])
 	case !answer.Authoritative:
 		return failf("not authoritative")
-	case len(answer.Answer) == 0:
+	case d.values != nil:
+		return d.compare(answer.Answer)
+	case d.rcode == dns.RcodeSuccess && len(answer.Answer) == 0:
 		return failf("empty answer")
 	}
 	return nil
+}
+
+// compare wants the records of the asked type to be the wanted values.
+func (d dnsOptions) compare(answer []dns.RR) error {
+	var got []dns.RR
+	for _, rr := range answer {
+		if rr.Header().Rrtype == d.kind {
+			got = append(got, rr)
+		}
+	}
+	missing := slices.Clone(d.values)
+	for _, rr := range got {
+		i := slices.IndexFunc(missing, func(want dns.RR) bool { return sameData(rr, want) })
+		if i < 0 {
+			return failf("answer has %.80s", data(rr))
+		}
+		missing = slices.Delete(missing, i, i+1)
+	}
+	if len(missing) > 0 {
+		return failf("answer lacks %.80s", data(missing[0]))
+	}
+	return nil
+}
+
+// sameData compares two records but for name and TTL.
+func sameData(a, b dns.RR) bool {
+	if x, ok := a.(*dns.TXT); ok {
+		y, ok := b.(*dns.TXT)
+		return ok && strings.Join(x.Txt, "") == strings.Join(y.Txt, "")
+	}
+	a = dns.Copy(a)
+	a.Header().Name = b.Header().Name
+	return dns.IsDuplicate(a, b)
+}
+
+// data is a record as people write it, without name and TTL.
+func data(rr dns.RR) string { return strings.TrimPrefix(rr.String(), rr.Header().String()) }
+
+// value reads what people write. A text is taken as it is.
+func value(kind uint16, text string) (dns.RR, error) {
+	header := dns.RR_Header{Name: ".", Rrtype: kind, Class: dns.ClassINET}
+	if kind == dns.TypeTXT {
+		return &dns.TXT{Hdr: header, Txt: []string{text}}, nil
+	}
+	rr, err := dns.NewRR(header.String() + text)
+	if err != nil {
+		return nil, err
+	}
+	if rr == nil {
+		return nil, errors.New("empty")
+	}
+	return rr, nil
+}
+
+// maxTold bounds how many servers an error names.
+const maxTold = 3
+
+// join tells what is wrong with which servers. With one server nothing needs to
+// be told apart.
+func (d dnsOptions) join(errs []error) error {
+	if len(errs) == 1 {
+		return errs[0]
+	}
+	var first *Error
+	var told []string
+	bad := 0
+	for i, err := range errs {
+		var e *Error
+		if !errors.As(err, &e) {
+			continue
+		}
+		if first == nil {
+			first = e
+		}
+		if bad++; bad <= maxTold {
+			told = append(told, d.servers[i]+": "+e.Err.Error())
+		}
+	}
+	if first == nil {
+		return nil
+	}
+	return &Error{first.Phase, fmt.Errorf("%d of %d servers: %s", bad, len(errs), strings.Join(told, "; "))}
 }

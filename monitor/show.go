@@ -1,0 +1,124 @@
+package monitor
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/espra/protoplex/monitor/decide"
+	"github.com/espra/protoplex/monitor/status"
+)
+
+// shown is what this vantage has to show to people.
+func (v *vantage) shown() status.Page {
+	now, wall := v.m.Elapsed(), v.m.Now().UTC()
+	p := status.Page{Title: "Espra", Vantage: v.cfg.Name, Now: wall, Stale: v.params.Fresh, Vantages: v.others(now)}
+	v.mu.Lock()
+	p.Seen = v.seen.at
+	p.Subjects = v.shownSubjects(now, wall)
+	p.Incidents = v.shownIncidents()
+	v.mu.Unlock()
+	for i := range p.Subjects {
+		for k := range p.Subjects[i].Targets {
+			v.history(&p.Subjects[i].Targets[k], wall)
+		}
+	}
+	return p
+}
+
+// others are all vantages, this one among them, by rank.
+func (v *vantage) others(now time.Duration) []status.Vantage {
+	var all []status.Vantage
+	latest := v.board.Latest()
+	for name, rank := range v.ranks {
+		o := status.Vantage{Name: name, Rank: rank}
+		for _, e := range latest {
+			if e.Vantage == name {
+				o.Heard, o.Age, o.Abstains = true, now-e.Arrived, !e.Controls
+			}
+		}
+		all = append(all, o)
+	}
+	slices.SortFunc(all, func(a, b status.Vantage) int { return cmp.Compare(a.Rank, b.Rank) })
+	return all
+}
+
+// shownSubjects are those of the targets, in the order of the configuration,
+// and monitoring itself. The caller holds mu.
+func (v *vantage) shownSubjects(now time.Duration, wall time.Time) []status.Subject {
+	var all []status.Subject
+	add := func(name string) *status.Subject {
+		s := v.verdicts.Subjects[name]
+		shown := status.Subject{Name: name, State: status.State(s.Status.String()), Votes: s.Votes}
+		if s.Status != decide.Unknown {
+			shown.Since = wall.Add(s.Changed - now)
+		}
+		if i := v.incidents[name]; i != nil {
+			shown.Incident = i.ID
+			if s.Flapping() && s.Status == decide.Up && !i.Over {
+				shown.State = status.Flapping
+			}
+		}
+		all = append(all, shown)
+		return &all[len(all)-1]
+	}
+	places := map[string]int{}
+	for i, t := range v.params.Targets {
+		place, ok := places[t.Subject()]
+		if !ok {
+			place = len(all)
+			places[t.Subject()] = place
+			add(t.Subject())
+		}
+		target := status.Target{Name: t.Name, Kind: v.cfg.Targets[i].Kind, State: status.Unknown}
+		if result, ok := v.seen.results[t.Name]; ok && result.OK {
+			target.State = status.Up
+		} else if ok {
+			target.State = status.Down
+		}
+		all[place].Targets = append(all[place].Targets, target)
+	}
+	add(decide.Blind)
+	return all
+}
+
+// shownIncidents are those that this vantage remembers, newest first, with as
+// much as it knows of what happened. The caller holds mu.
+func (v *vantage) shownIncidents() []status.Incident {
+	var all []status.Incident
+	for _, subject := range v.subjects() {
+		i := v.incidents[subject]
+		shown := status.Incident{
+			ID: i.ID, Subject: subject, Open: !i.Over, Since: i.Since, Votes: v.verdicts.Subjects[subject].Votes, Vantages: v.params.Vantages,
+			Timeline: []status.Moment{{At: i.Since, What: "first failed probe"}},
+		}
+		for _, key := range i.Done { // "<kind> <incident> <admin>"
+			if words := strings.Fields(key); len(words) == 3 {
+				shown.Timeline = append(shown.Timeline, status.Moment{What: "texted " + words[2] + ": " + words[0]})
+			}
+		}
+		if i.Moved {
+			shown.Timeline = append(shown.Timeline, status.Moment{What: "homes moved away"})
+		}
+		if !i.Open {
+			shown.Timeline = append(shown.Timeline, status.Moment{At: i.Ended, What: "up again"})
+		}
+		if i.Over {
+			shown.Ended = i.Ended
+		}
+		all = append(all, shown)
+	}
+	slices.SortStableFunc(all, func(a, b status.Incident) int { return b.Since.Compare(a.Since) })
+	return all
+}
+
+// history adds what the record has of a target.
+func (v *vantage) history(t *status.Target, wall time.Time) {
+	const quarter, day = 15 * time.Minute, 24 * time.Hour
+	t.Day = status.Bins(v.recorder.Window(t.Name, wall.Truncate(quarter).Add(-95*quarter), quarter, 96))
+	t.Days = status.Bins(v.recorder.Window(t.Name, wall.Truncate(day).Add(-89*day), day, 90))
+	if last, ok := v.recorder.Last(t.Name); ok {
+		t.At, t.Took, t.Text = last.At, last.Took(), last.Text
+	}
+}
