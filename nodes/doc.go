@@ -12,5 +12,5 @@
 // broken invariants panic.
 //
 // Start reading at machine.go, then timing.go; osmachine.go is production's
-// Machine, and parent.go the runtime.
+// Machine, parent.go the runtime, and keeper.go its upgrades.
 package nodes

@@ -24,24 +24,35 @@ const defaultWindow = 30 * time.Second
 
 // Drain is a process's way out: it learns from the parent, or from a signal,
 // that the process shall leave, first through its health and then for good.
+// One whose place others have taken retires instead: nothing is wrong with the
+// node, so health does not change, but this process accepts no more.
 // Its methods may be called from several goroutines.
 type Drain struct {
 	m        Machine
 	window   time.Duration
 	draining chan struct{}
+	retired  chan struct{}
 	stopping chan struct{}
 	drain    func()
+	retire   func()
 	stop     func()
 }
 
 // NewDrain follows the control pipe and the signals of this process until ctx
 // ends. It owns both from here on: a process has one Drain at most.
 func NewDrain(ctx context.Context, m Machine, o DrainOptions) *Drain {
-	d := &Drain{m: m, window: o.Window, draining: make(chan struct{}), stopping: make(chan struct{})}
+	d := &Drain{m: m, window: o.Window, draining: make(chan struct{}), retired: make(chan struct{}), stopping: make(chan struct{})}
 	if d.window == 0 {
 		d.window = defaultWindow
 	}
 	d.drain = sync.OnceFunc(func() { close(d.draining) })
+	d.retire = sync.OnceFunc(func() {
+		close(d.retired)
+		d.drain()
+		for _, l := range m.Inherited() {
+			_ = l.Close() // their owner may have
+		}
+	})
 	d.stop = sync.OnceFunc(func() {
 		d.drain()
 		close(d.stopping)
@@ -58,6 +69,8 @@ func (d *Drain) followParent(control io.Reader) {
 		switch word {
 		case wordDrain:
 			d.drain()
+		case wordRetire:
+			d.retire()
 		case wordStop:
 			d.stop()
 		}
@@ -115,10 +128,21 @@ func (d *Drain) Ready() error {
 	return writeOrder(control, wordReady)
 }
 
-// Draining reports whether health says 503.
-func (d *Drain) Draining() bool {
+// Draining reports whether the process is on its way out, so that each answer
+// should be the last of its connection.
+func (d *Drain) Draining() bool { return isClosed(d.draining) }
+
+// Healthy reports whether health says 200: the process is not on its way out, or
+// others have taken its place.
+func (d *Drain) Healthy() bool { return !d.Draining() || isClosed(d.retired) }
+
+// Retired is closed when others accept in the place of this process. The
+// inherited listeners are about to be closed then.
+func (d *Drain) Retired() <-chan struct{} { return d.retired }
+
+func isClosed(c <-chan struct{}) bool {
 	select {
-	case <-d.draining:
+	case <-c:
 		return true
 	default:
 		return false
@@ -132,7 +156,7 @@ func (d *Drain) Stopping() <-chan struct{} { return d.stopping }
 // ServeHTTP answers the balancer's health check: 200 "ok", or 503 "draining".
 func (d *Drain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	status, text := http.StatusOK, "ok\n"
-	if d.Draining() {
+	if !d.Healthy() {
 		status, text = http.StatusServiceUnavailable, "draining\n"
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -144,22 +168,44 @@ func (d *Drain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // Serve serves HTTP on l until Stopping; then it closes l, ends idle
 // connections, and returns nil once all others have ended. Hijacked
 // connections are their owner's. It returns early, with all connections cut,
-// when ctx ends or l fails. It sets the server's ConnState, and stands in for
-// [http.Server.Shutdown], whose random polling would not replay.
+// when ctx ends or l fails. While Draining each answer is the last of its
+// connection. It sets the server's ConnState, wraps its Handler, and stands in
+// for [http.Server.Shutdown], whose random polling would not replay.
 func (d *Drain) Serve(ctx context.Context, server *http.Server, l net.Listener) error {
 	open := connections{empty: make(chan struct{})}
 	server.ConnState = open.change
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
+	handler := server.Handler
+	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if d.Draining() {
+			w.Header().Set("Connection", "close")
+		}
+		handler.ServeHTTP(w, r)
+	})
+	var acceptErr error
+	served := make(chan struct{}) // closed after acceptErr is set
+	go func() {
+		defer close(served)
+		acceptErr = server.Serve(l)
+	}()
 
 	select {
-	case err := <-served:
-		return errors.Join(err, ignoreClosed(server.Close()))
+	case <-served:
 	case <-ctx.Done():
+	case <-d.stopping:
+	}
+	if isClosed(d.retired) { // l is closed, and what is open goes on
+		select {
+		case <-ctx.Done():
+		case <-d.stopping:
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
 		err := errors.Join(ctx.Err(), ignoreClosed(l.Close()), ignoreClosed(server.Close()))
 		<-served
 		return err
-	case <-d.stopping:
+	case !isClosed(d.stopping):
+		return errors.Join(acceptErr, ignoreClosed(server.Close()))
 	}
 	err := ignoreClosed(l.Close())
 	<-served // with what accepting on a closed listener gives

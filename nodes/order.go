@@ -17,9 +17,10 @@ type order struct {
 
 // The words of the control pipe.
 const (
-	wordReady = "ready" // child: it accepts, or will as soon as it is asked to
-	wordDrain = "drain" // parent: health says 503 from now on, accepting goes on
-	wordStop  = "stop"  // parent: stop accepting, finish what is open, and end
+	wordReady  = "ready"  // child: it accepts, or will as soon as it is asked to
+	wordDrain  = "drain"  // parent: health says 503 from now on, accepting goes on
+	wordRetire = "retire" // parent: others accept from now on, kept connections end with their next answer
+	wordStop   = "stop"   // parent: stop accepting, finish what is open, and end
 )
 
 // maxOrder bounds a line of the control pipe, in bytes.

@@ -19,7 +19,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A child is this program started again, with:
+// A child is this program started again, or the one that has been put in its
+// place, with:
 //
 //	argv       protoplex node --child ROLE ARGS..., for people who look at ps
 //	childEnv   what it is to be, as JSON
@@ -74,8 +75,8 @@ func (c *osChild) Signal(s Signal) error {
 	return fmt.Errorf("nodes: unknown signal %q", s)
 }
 
-// Start implements [Machine]: the child is this program again, so its main
-// must call [ChildMain] first.
+// Start implements [Machine]: the child is this program again, or what Program
+// names, so its main must call [ChildMain] first.
 func (m *OS) Start(role string, args []string, listeners []net.Listener) (Child, error) {
 	if _, ok := m.options.Roles[role]; !ok {
 		return nil, fmt.Errorf("%w: %q", ErrUnknownRole, role)
@@ -120,9 +121,11 @@ func (m *OS) startChild(spec childSpec, args []string, listeners []net.Listener)
 	if err != nil {
 		return nil, err
 	}
-	path, err := selfPath()
-	if err != nil {
-		return nil, err
+	path := m.options.Program
+	if path == "" {
+		if path, err = selfPath(); err != nil {
+			return nil, err
+		}
 	}
 	control, theirs, err := controlPipe()
 	if err != nil {

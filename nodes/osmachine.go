@@ -32,6 +32,10 @@ type OSOptions struct {
 	// Roles are those that Start accepts. The child must know them also: see
 	// ChildMain.
 	Roles Roles
+	// Program is the file that children run, looked up at each start, so that one
+	// put in its place takes effect. Empty means the very program that runs now,
+	// also after another has been put in its place.
+	Program string
 	// Resolvers are the recursive name servers to ask, as "ip" or "ip:port", in
 	// order of preference. Without any, the system's are used.
 	Resolvers []string

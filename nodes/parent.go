@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -19,7 +21,8 @@ type ParentOptions struct {
 	// Children is how many are kept running; zero means one.
 	Children int
 	// Listen are the addresses of the public listeners, opened once and handed
-	// to every child in this order.
+	// to every child in this order. A node that inherits listeners takes as many
+	// of those, the first ones, instead.
 	Listen []string
 
 	// Backoff is the wait before a child that has ended is replaced. It doubles
@@ -49,10 +52,11 @@ type ParentStatus struct {
 // Phase is how far a node is on its way out.
 type Phase string
 
-// The phases of a node, in order.
+// The phases of a node, in order. It is either draining or retiring.
 const (
 	Running  Phase = "running"
 	Draining Phase = "draining" // health says 503
+	Retiring Phase = "retiring" // a later generation accepts
 	Stopping Phase = "stopping" // nothing more is accepted
 	Killing  Phase = "killing"  // open work is cut
 )
@@ -110,7 +114,9 @@ func (o ParentOptions) withDefaults() ParentOptions {
 // accepting stops, open work may finish, and what is left is killed. A second
 // Interrupt kills at once, and so does the end of ctx. Reload is passed on.
 //
-// Children find the listeners in Machine.Inherited and use a [Drain].
+// Children find the listeners in Machine.Inherited and use a [Drain]. A node that
+// is a child itself, a generation under [Keep], is led as they are, and ready
+// once all of them have been.
 func Parent(ctx context.Context, m Machine, o ParentOptions) (err error) {
 	p := &parent{
 		m:      m,
@@ -122,12 +128,8 @@ func Parent(ctx context.Context, m Machine, o ParentOptions) (err error) {
 	defer p.readers.Wait()
 	defer close(p.done)
 	defer func() { err = errors.Join(err, p.closeListeners()) }()
-	for _, address := range p.o.Listen {
-		l, err := m.Listen("tcp", address)
-		if err != nil {
-			return fmt.Errorf("nodes: parent: %w", err)
-		}
-		p.listeners = append(p.listeners, l)
+	if p.listeners, err = openListeners(m, p.o.Listen); err != nil {
+		return fmt.Errorf("nodes: parent: %w", err)
 	}
 	ctx, p.cancel = context.WithCancel(ctx)
 	defer p.cancel()
@@ -147,7 +149,8 @@ type parent struct {
 	listeners []net.Listener
 	slots     []*slot
 	phase     Phase
-	killed    int // children that had to be
+	served    bool // all children at once, at some time
+	killed    int  // children that had to be
 }
 
 type slot struct {
@@ -169,6 +172,9 @@ func (p *parent) run(ctx context.Context) error {
 		}
 	}
 	p.readers.Go(p.followSignals(ctx))
+	if control := p.m.Control(); control != nil {
+		go p.followParent(ctx, control) // for as long as the process lives
+	}
 	p.report()
 	for p.phase == Running || p.alive() > 0 {
 		select {
@@ -225,6 +231,28 @@ func (p *parent) followSignals(ctx context.Context) func() {
 	}
 }
 
+func (p *parent) followParent(ctx context.Context, control io.Reader) {
+	err := readOrders(control, func(word string) {
+		p.post(func() error {
+			switch word {
+			case wordDrain:
+				if p.phase == Running {
+					p.step(Draining, wordDrain)
+				}
+			case wordRetire:
+				return p.retire()
+			case wordStop:
+				return p.stop(ctx)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		p.m.Log().Error("control pipe broken", "error", err)
+	}
+	p.post(func() error { return p.stop(ctx) }) // without a parent there is nobody to serve for
+}
+
 func (p *parent) signal(ctx context.Context, sig Signal) error {
 	switch {
 	case sig == Reload:
@@ -234,7 +262,9 @@ func (p *parent) signal(ctx context.Context, sig Signal) error {
 			}
 		}
 	case p.phase == Running:
-		return p.drain(ctx, sig)
+		p.drain(ctx, sig)
+	case p.phase == Retiring:
+		return p.stop(ctx) // there is no window to wait for
 	case sig == Interrupt:
 		p.hardStop()
 	}
@@ -264,10 +294,7 @@ func (p *parent) start(ctx context.Context, s *slot) error {
 func (p *parent) follow(ctx context.Context, s *slot, c Child) {
 	err := readOrders(c.Control(), func(word string) {
 		if word == wordReady {
-			p.post(func() error {
-				p.ready(s, c)
-				return nil
-			})
+			p.post(func() error { return p.ready(s, c) })
 		}
 	})
 	if err != nil {
@@ -282,11 +309,24 @@ func (p *parent) follow(ctx context.Context, s *slot, c Child) {
 	})
 }
 
-func (p *parent) ready(s *slot, c Child) {
-	if s.child == c && s.State == ChildStarting {
-		s.State = ChildReady
-		p.m.Log().Info("child ready", "slot", s.Slot, "child", s.Name)
+func (p *parent) ready(s *slot, c Child) error {
+	if s.child != c || s.State != ChildStarting {
+		return nil
 	}
+	s.State = ChildReady
+	p.m.Log().Info("child ready", "slot", s.Slot, "child", s.Name)
+	if p.served || slices.ContainsFunc(p.slots, func(s *slot) bool { return s.State != ChildReady }) {
+		return nil
+	}
+	p.served = true
+	control := p.m.Control()
+	if control == nil {
+		return nil
+	}
+	if err := writeOrder(control, wordReady); err != nil {
+		return fmt.Errorf("nodes: parent: say ready: %w", err)
+	}
+	return nil
 }
 
 func (p *parent) ended(ctx context.Context, s *slot, err error) {
@@ -315,11 +355,7 @@ func (p *parent) replace(ctx context.Context, s *slot, err error) {
 	if err != nil {
 		s.Error = err.Error()
 	}
-	s.Backoff = p.o.Backoff
-	for i := 1; i < s.InARow && s.Backoff < p.o.MaxBackoff; i++ {
-		s.Backoff *= 2
-	}
-	s.Backoff = min(s.Backoff, p.o.MaxBackoff)
+	s.Backoff = backoff(s.InARow, p.o.Backoff, p.o.MaxBackoff)
 	if s.CrashLooping() {
 		p.m.Log().Error("child keeps ending", "slot", s.Slot, "times", s.InARow, "next", s.Backoff, "error", s.Error)
 	}
@@ -331,28 +367,51 @@ func (p *parent) replace(ctx context.Context, s *slot, err error) {
 	})
 }
 
+// backoff is the wait after so many ends in a row.
+func backoff(inARow int, least, most time.Duration) time.Duration {
+	d := least
+	for i := 1; i < inARow && d < most; i++ {
+		d *= 2
+	}
+	return min(d, most)
+}
+
 // drain begins the way out.
-func (p *parent) drain(ctx context.Context, sig Signal) error {
-	p.phase = Draining
+func (p *parent) drain(ctx context.Context, sig Signal) {
 	p.m.Log().Info("draining", "signal", string(sig), "window", p.o.Window)
+	p.step(Draining, wordDrain)
+	p.after(ctx, "drain window", p.o.Window, func() error { return p.stop(ctx) })
+}
+
+// retire leaves accepting to a later generation, which does it already.
+func (p *parent) retire() error {
+	if p.phase != Running {
+		return nil
+	}
+	p.m.Log().Info("retiring")
+	p.step(Retiring, wordRetire)
+	return p.closeListeners()
+}
+
+// step goes a step on the way out; children that have ended are not replaced
+// any more.
+func (p *parent) step(phase Phase, word string) {
+	p.phase = phase
 	for _, s := range p.slots {
 		if s.child == nil {
 			s.State, s.Backoff = ChildEnded, 0
 		}
 	}
-	p.tell(wordDrain)
-	p.after(ctx, "drain window", p.o.Window, func() error { return p.stop(ctx) })
-	return nil
+	p.tell(word)
 }
 
 func (p *parent) stop(ctx context.Context) error {
-	if p.phase != Draining {
+	if p.phase == Stopping || p.phase == Killing {
 		return nil
 	}
-	p.phase = Stopping
+	p.step(Stopping, wordStop)
 	p.m.Log().Info("accepting stops", "finish", p.o.Finish)
 	err := p.closeListeners()
-	p.tell(wordStop)
 	p.after(ctx, "drain finish", p.o.Finish, func() error {
 		p.hardStop()
 		return nil
@@ -412,12 +471,9 @@ func (p *parent) killAll() {
 }
 
 func (p *parent) closeListeners() error {
-	var errs []error
-	for _, l := range p.listeners {
-		errs = append(errs, l.Close())
-	}
+	err := closeListeners(p.listeners)
 	p.listeners = nil
-	return errors.Join(errs...)
+	return err
 }
 
 func (p *parent) report() {

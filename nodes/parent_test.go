@@ -19,7 +19,7 @@ import (
 
 // parentRoles are what the nodes of these tests run.
 func parentRoles() nodes.Roles {
-	return nodes.Roles{"web": web, "failing": failing, "stubborn": stubborn, "node": wholeNode}
+	return nodes.Roles{"web": web, "failing": failing, "stubborn": stubborn, "sleeping": sleeping, "node": wholeNode}
 }
 
 // wholeNode is a node in a process of its own, at the address in args.
@@ -28,9 +28,13 @@ func wholeNode(ctx context.Context, m nodes.Machine, args []string) error {
 }
 
 func web(ctx context.Context, m nodes.Machine, _ []string) error {
-	d := nodes.NewDrain(ctx, m, nodes.DrainOptions{})
+	d := nodes.NewDrain(ctx, m, nodes.DrainOptions{Window: time.Millisecond})
 	mux := http.NewServeMux()
 	mux.Handle("GET /health", d)
+	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, os.Getenv(version))
+	})
+	mux.HandleFunc("GET /leave", func(http.ResponseWriter, *http.Request) { d.Begin(ctx) })
 	mux.HandleFunc("GET /crash", func(http.ResponseWriter, *http.Request) { os.Exit(3) })
 	mux.HandleFunc("GET /name", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, m.Host().Proc)
@@ -39,12 +43,20 @@ func web(ctx context.Context, m nodes.Machine, _ []string) error {
 		w.WriteHeader(http.StatusOK)
 		_ = http.NewResponseController(w).EnableFullDuplex()
 		_ = http.NewResponseController(w).Flush()
-		_, _ = io.Copy(w, r.Body)
+		_, _ = io.Copy(flushing{w}, r.Body)
 	})
 	if err := d.Ready(); err != nil {
 		return err
 	}
 	return d.Serve(ctx, &http.Server{Handler: mux}, m.Inherited()[0])
+}
+
+// flushing sends at once what is written.
+type flushing struct{ http.ResponseWriter }
+
+func (f flushing) Write(b []byte) (int, error) {
+	n, err := f.ResponseWriter.Write(b)
+	return n, errors.Join(err, http.NewResponseController(f.ResponseWriter).Flush())
 }
 
 func failing(context.Context, nodes.Machine, []string) error {
@@ -56,6 +68,11 @@ func stubborn(ctx context.Context, m nodes.Machine, _ []string) error {
 		return err
 	}
 	<-ctx.Done() // whatever it is told
+	return nil
+}
+
+func sleeping(ctx context.Context, _ nodes.Machine, _ []string) error {
+	<-ctx.Done() // and never says that it is ready
 	return nil
 }
 
@@ -387,12 +404,12 @@ func TestDrainServeContext(t *testing.T) {
 	l, err := m.Listen("tcp", ":0")
 	require.NoError(t, err)
 	cancel()
-	require.ErrorIs(t, d.Serve(ctx, &http.Server{}, l), context.Canceled)
+	require.ErrorIs(t, d.Serve(ctx, &http.Server{Handler: d}, l), context.Canceled)
 	_, err = net.Dial("tcp", l.Addr().String())
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
 
 	l, err = m.Listen("tcp", ":0")
 	require.NoError(t, err)
 	require.NoError(t, l.Close())
-	require.ErrorIs(t, d.Serve(t.Context(), &http.Server{}, l), net.ErrClosed)
+	require.ErrorIs(t, d.Serve(t.Context(), &http.Server{Handler: d}, l), net.ErrClosed)
 }

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -26,14 +30,15 @@ func roles() nodes.Roles {
 	}
 }
 
-func roleNames() []string {
-	var names []string
-	for name := range roles() {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
+func roleNames() []string { return slices.Sorted(maps.Keys(roles())) }
+
+// kept are the roles whose nodes can be upgraded, for all that one of their
+// processes knows is what any other would know as well.
+func kept() map[string]func(args []string) (nodes.KeepOptions, error) {
+	return map[string]func([]string) (nodes.KeepOptions, error){proxy.Name: proxy.Kept}
 }
+
+func keptNames() []string { return slices.Sorted(maps.Keys(kept())) }
 
 func nodeCommand() *cobra.Command {
 	var host nodes.Host
@@ -42,14 +47,21 @@ func nodeCommand() *cobra.Command {
 		Use:   "node ROLE [flags] [-- role flags]",
 		Short: "Run a role on this machine: " + strings.Join(roleNames(), ", "),
 		Long: `Run a role of the platform on this machine, until it is interrupted. What follows --
-goes to the role; its package documentation lists its flags.`,
+goes to the role; its package documentation lists its flags. On SIGTERM or an interrupt
+it leaves in order: health says 503, then it accepts no more, finishes, and ends.
+
+A node of the role ` + strings.Join(keptNames(), " or ") + ` can be upgraded without losing a connection: put another
+program in the place of this one, with mv, and send SIGHUP. The process stays and holds
+the listeners; it starts the program that is in its place now, and once that serves, has
+the old one finish what it has open. A program that does not get to serve is given up,
+and the log says why.`,
 		Example: `  protoplex node live --region us-east -- --listen 127.0.0.1:8080
   protoplex node proxy -- --http 127.0.0.1:8081 --https= --allow-plain \
-      --host us-1.live.espra.com --live live-1=127.0.0.1:8080`,
+      --host us-1.live.espra.com --live live-1=127.0.0.1:8080
+  mv protoplex.new /usr/local/bin/protoplex && kill -HUP "$(cat proxy.pid)"`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			role := roles()[args[0]]
-			if role == nil {
+			if roles()[args[0]] == nil {
 				return status{statusUsage, fmt.Errorf("unknown role %q; one of %s", args[0], strings.Join(roleNames(), ", "))}
 			}
 			if host.Name == "" {
@@ -60,12 +72,26 @@ goes to the role; its package documentation lists its flags.`,
 				host.Name = name
 			}
 			host.Proc = args[0]
-			m, err := nodes.NewOS(nodes.OSOptions{Host: host, Roles: roles(), Resolvers: resolvers,
-				Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+			o := nodes.OSOptions{Host: host, Roles: roles(), Resolvers: resolvers, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+			// The role hears of signals itself, and knows how to leave.
+			ctx := context.WithoutCancel(c.Context())
+			run := func(m *nodes.OS) error { return m.Run(ctx, args[0], args[1:]) }
+			if kept := kept()[args[0]]; kept != nil {
+				k, err := kept(args[1:])
+				if err != nil {
+					return status{statusBroken, err}
+				}
+				if o.Program, err = ownPath(); err != nil {
+					return status{statusBroken, fmt.Errorf("find this program: %w", err)}
+				}
+				o.Log = nil // as its children write theirs
+				run = func(m *nodes.OS) error { return nodes.Keep(ctx, m, k) }
+			}
+			m, err := nodes.NewOS(o)
 			if err != nil {
 				return status{statusUsage, err}
 			}
-			if err := role(c.Context(), m, args[1:]); err != nil && !errors.Is(err, c.Context().Err()) {
+			if err := errors.Join(run(m), m.Close()); err != nil {
 				return status{statusBroken, err}
 			}
 			return nil
@@ -77,4 +103,14 @@ goes to the role; its package documentation lists its flags.`,
 	f.StringVar(&host.Zone, "zone", "", "that this machine stands in")
 	f.StringSliceVar(&resolvers, "resolver", nil, "DNS server to ask, `ADDR:PORT` (default the system's)")
 	return c
+}
+
+// ownPath is where this program was called from: unlike os.Executable, it follows
+// a symbolic link only when it is used.
+func ownPath() (string, error) {
+	path, err := exec.LookPath(os.Args[0])
+	if err != nil {
+		return os.Executable() // it was called by another name
+	}
+	return filepath.Abs(path)
 }

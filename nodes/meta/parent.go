@@ -16,7 +16,8 @@ import (
 // Parent runs a node as [nodes.Parent] does, with a meta port: its status and
 // metrics tell of the children, its health is 503 unless one of them serves and
 // nobody drains, and a drain order begins the way out. The port stays open to
-// the end of it. A node whose port cannot be opened does not start.
+// the end of it, unless the node retires: then it is the later generation's. A
+// node whose port cannot be opened does not start.
 func Parent(ctx context.Context, m nodes.Machine, po nodes.ParentOptions, o Options) error {
 	p := &parentPort{told: po.Status, drain: make(chan struct{})}
 	po.Status = p.report
@@ -53,6 +54,8 @@ func Parent(ctx context.Context, m nodes.Machine, po nodes.ParentOptions, o Opti
 		return err
 	}
 	serving, stop := context.WithCancel(ctx)
+	defer stop()
+	p.retire = stop
 	ended := make(chan error, 1)
 	go func() {
 		err := s.serve(serving, l)
@@ -71,8 +74,9 @@ func Parent(ctx context.Context, m nodes.Machine, po nodes.ParentOptions, o Opti
 
 // parentPort is what the meta port knows of its node.
 type parentPort struct {
-	told  func(nodes.ParentStatus)
-	drain chan struct{}
+	told   func(nodes.ParentStatus)
+	drain  chan struct{}
+	retire func() // ends the port
 
 	mu     sync.Mutex
 	status nodes.ParentStatus
@@ -82,6 +86,9 @@ func (p *parentPort) report(status nodes.ParentStatus) {
 	p.mu.Lock()
 	p.status = status
 	p.mu.Unlock()
+	if status.Phase == nodes.Retiring {
+		p.retire()
+	}
 	if p.told != nil {
 		p.told(status)
 	}

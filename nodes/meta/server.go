@@ -28,7 +28,9 @@ type Options struct {
 	// Identity is this node's certificate. It must be given.
 	Identity *ca.Identity
 	// Listen is the address of the port; empty means the constant of that name.
-	Listen string
+	// Listener is the port itself if it is open already; it is closed in the end.
+	Listen   string
+	Listener net.Listener
 	// Version is that of the program.
 	Version string
 
@@ -117,6 +119,9 @@ func newServer(m nodes.Machine, o Options) (*server, error) {
 }
 
 func (s *server) listen() (net.Listener, error) {
+	if s.o.Listener != nil {
+		return s.o.Listener, nil
+	}
 	l, err := s.m.Listen("tcp", s.o.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("meta: %w", err)

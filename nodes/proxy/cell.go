@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"sync"
 
 	"github.com/espra/protoplex/nodes"
@@ -36,6 +38,13 @@ func runParent(ctx context.Context, m nodes.Machine, o options, parent nodes.Par
 	drain := make(chan struct{})
 	begin := sync.OnceFunc(func() { close(drain) })
 	parent.Drain = drain
+	retired := make(chan struct{})
+	retire := sync.OnceFunc(func() { close(retired) })
+	parent.Status = func(s nodes.ParentStatus) {
+		if s.Phase == nodes.Retiring {
+			retire()
+		}
+	}
 	fence := meta.NewFence()
 	link, err := cell.NewLink(m, cell.Options{Identity: id, Seeds: o.cell.Seeds, Orders: fence, Do: func(_ context.Context, order cell.Order) error {
 		if order.Do == cell.Drain {
@@ -46,23 +55,32 @@ func runParent(ctx context.Context, m nodes.Machine, o options, parent nodes.Par
 	if err != nil {
 		return fmt.Errorf("proxy: %w", err)
 	}
-	return keep(ctx, link, func() error {
+	return keep(ctx, link, retired, func() error {
 		return meta.Parent(ctx, m, parent, meta.Options{
-			Identity: id, Listen: o.cell.Meta, Orders: fence, Facts: link.Facts(), Gauges: link.Gauges(),
+			Identity: id, Listen: o.cell.Meta, Listener: o.metaListener(m), Orders: fence, Facts: link.Facts(), Gauges: link.Gauges(),
 		})
 	})
 }
 
-// keep keeps a link while f runs.
-func keep(ctx context.Context, link *cell.Link, f func() error) error {
+// keep keeps a link while f runs, or until another process has become the node.
+func keep(ctx context.Context, link *cell.Link, retired <-chan struct{}, f func() error) error {
 	linked, cut := context.WithCancel(ctx)
 	var keeping sync.WaitGroup
 	keeping.Go(func() { _ = link.Run(linked) }) // it ends with its context, or when we leave
+	keeping.Go(func() { cutOn(linked, cut, retired) })
 	err := f()
 	link.Leave(ctx, "it has drained")
 	cut()
 	keeping.Wait()
 	return err
+}
+
+func cutOn(ctx context.Context, cut func(), retired <-chan struct{}) {
+	select {
+	case <-ctx.Done():
+	case <-retired:
+		cut()
+	}
 }
 
 // join begins to hear the table, if this proxy belongs to a cell. What it gives
@@ -76,8 +94,7 @@ func (s *server) join() (leave func(), err error) {
 		return nil, err
 	}
 	o := cell.Options{Identity: id, Seeds: s.o.cell.Seeds, Orders: meta.NewFence()}
-	child := s.m.Control() != nil
-	if child {
+	if s.o.child {
 		o.Registration.Proc = s.m.Host().Proc
 	} else {
 		o.Do = func(_ context.Context, order cell.Order) error {
@@ -95,13 +112,14 @@ func (s *server) join() (leave func(), err error) {
 	var keeping sync.WaitGroup
 	ctx, cut := context.WithCancel(s.ctx)
 	keeping.Go(func() { _ = link.Run(ctx) }) // it ends with its context, or when we leave
-	if !child {
+	if !s.o.child {
+		keeping.Go(func() { cutOn(ctx, cut, s.drain.Retired()) })
 		keeping.Go(func() {
 			err := meta.Serve(ctx, s.m, meta.Options{
-				Identity: id, Listen: s.o.cell.Meta, Orders: o.Orders, Facts: link.Facts(), Gauges: link.Gauges(),
+				Identity: id, Listen: s.o.cell.Meta, Listener: s.o.metaListener(s.m), Orders: o.Orders, Facts: link.Facts(), Gauges: link.Gauges(),
 				Drain: func() error { s.drain.Begin(s.ctx); return nil },
 			})
-			if ctx.Err() == nil {
+			if ctx.Err() == nil && !errors.Is(err, net.ErrClosed) { // as it is when we retire
 				s.m.Log().Error("meta port lost", "error", err) // its traffic goes on
 			}
 		})

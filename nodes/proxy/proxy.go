@@ -64,6 +64,7 @@ var _ nodes.Role = Run
 //	--drain-window D        how long health says 503 before accepting stops (30s)
 //	--drain D               how long open work may take after that (30s)
 //	--children N            processes to serve with; 0 is this one (0)
+//	--child                 this is one of those, and not a node; for the parent
 //
 // It returns nil after a Terminate, and the context's error when ctx ends.
 func Run(ctx context.Context, m nodes.Machine, args []string) error {
@@ -71,12 +72,12 @@ func Run(ctx context.Context, m nodes.Machine, args []string) error {
 	if err != nil {
 		return err
 	}
-	if o.children == 0 {
+	if o.children == 0 || o.child {
 		return run(ctx, m, o)
 	}
 	parent := nodes.ParentOptions{
 		Role:     Name,
-		Args:     append(slices.Clone(args), "--children", "0"),
+		Args:     append(slices.Clone(args), "--child"),
 		Children: o.children,
 		Listen:   o.addresses(),
 		Window:   o.window,
@@ -86,6 +87,20 @@ func Run(ctx context.Context, m nodes.Machine, args []string) error {
 		return runParent(ctx, m, o, parent)
 	}
 	return nodes.Parent(ctx, m, parent)
+}
+
+// Kept says how a node with these flags is kept: what listeners its generations
+// share, and how long one takes to leave.
+func Kept(args []string) (nodes.KeepOptions, error) {
+	o, err := parse(args)
+	if err != nil {
+		return nodes.KeepOptions{}, err
+	}
+	k := nodes.KeepOptions{Role: Name, Args: args, Listen: o.addresses(), Window: o.window, Finish: o.drain + 10*time.Second}
+	if o.cell.Joined() {
+		k.Listen = append(k.Listen, o.cell.Meta)
+	}
+	return k, nil
 }
 
 type options struct {
@@ -104,6 +119,7 @@ type options struct {
 	window      time.Duration
 	drain       time.Duration
 	children    int
+	child       bool
 }
 
 // addresses are those of the listeners, in the order in which a parent hands
@@ -149,6 +165,7 @@ func parse(args []string) (options, error) {
 	f.DurationVar(&o.window, "drain-window", 30*time.Second, "")
 	f.DurationVar(&o.drain, "drain", 30*time.Second, "")
 	f.IntVar(&o.children, "children", 0, "")
+	f.BoolVar(&o.child, "child", false, "")
 	if err := f.Parse(args); err != nil {
 		return options{}, fmt.Errorf("proxy: flags: %w", err)
 	}
@@ -177,11 +194,21 @@ func parse(args []string) (options, error) {
 	return o, nil
 }
 
+// metaListener is the meta port that a generation inherits, after the others, or
+// nil.
+func (o options) metaListener(m nodes.Machine) net.Listener {
+	all, public := m.Inherited(), len(o.addresses())
+	if o.child || len(all) <= public {
+		return nil
+	}
+	return all[public]
+}
+
 // listen gives the listeners for HTTP and HTTPS, nil where off: the parent's,
 // or our own.
 func listen(m nodes.Machine, o options) (plain, secure net.Listener, err error) {
 	all := m.Inherited()
-	if len(all) > 0 && len(all) != len(o.addresses()) {
+	if len(all) > 0 && len(all) < len(o.addresses()) {
 		return nil, nil, fmt.Errorf("proxy: inherited %d listeners, want %d", len(all), len(o.addresses()))
 	}
 	if len(all) == 0 {

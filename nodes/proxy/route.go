@@ -64,7 +64,7 @@ func (s *server) route(r *request, secure bool) destination {
 
 func (s *server) health() *local {
 	noStore := field{"Cache-Control", "no-store"}
-	if s.drain.Draining() {
+	if !s.drain.Healthy() {
 		return text(503, "draining", noStore)
 	}
 	if s.o.cell.Joined() && s.table.Current().Epoch == 0 {

@@ -1,0 +1,267 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A node is upgraded again and again: no request fails, and tunnels stay, each
+// with the generation that it came to, until they end by themselves. A program
+// that does not serve changes nothing.
+func TestUpgrade(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	p := startProxy(ctx, t, "--drain-window", "300ms", "--drain", "1h")
+	stop := publishAll(ctx, t, p.port)
+	var tunnels []*tunnel
+	for generation := 2; generation <= 4; generation++ {
+		tunnels = append(tunnels, subscribe(ctx, t, p.port, nil))
+		release := p.release(t, strconv.Itoa(generation))
+		require.NoError(t, p.cmd.Process.Signal(syscall.SIGHUP))
+		p.await(t, "generation serves", generation)
+		p.await(t, "generation retires", generation-1)
+		require.Contains(t, p.programs(t), release)
+		publish(ctx, t, p.port, "while "+release+" serves")
+		for _, tun := range tunnels {
+			require.Equal(t, "while "+release+" serves", tun.next(ctx, t).Data)
+		}
+	}
+
+	p.install(t, "/bin/false")
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGHUP))
+	failed := p.await(t, "upgrade failed", 5)
+	require.Equal(t, "it ended before it served: exit status 1", failed.Error)
+	require.Equal(t, 4, failed.Serving)
+	p.install(t, filepath.Join(filepath.Dir(p.path), "nothing"))
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGHUP))
+	require.Contains(t, p.await(t, "upgrade failed", 6).Error, "no such file or directory")
+	require.Greater(t, stop(), int64(100), "there was load")
+
+	publish(ctx, t, p.port, "last")
+	for _, tun := range tunnels {
+		require.Equal(t, "last", tun.next(ctx, t).Data)
+		require.NoError(t, tun.conn.CloseNow())
+	}
+	ended := map[int]bool{}
+	for l := range p.lines {
+		if l.Msg == "generation ended" {
+			ended[l.Generation] = true
+		}
+		if ended[1] && ended[2] && ended[3] {
+			break
+		}
+	}
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, p.cmd.Wait())
+}
+
+// A tunnel that never ends does not keep an old generation for ever.
+func TestUpgradeHardStop(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	p := startProxy(ctx, t, "--drain-window", "10ms", "--drain", "10ms")
+	tun := subscribe(ctx, t, p.port, nil)
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGHUP))
+	p.await(t, "generation serves", 2)
+	tun.broken(ctx, t)
+	p.await(t, "generation ended", 1)
+	tun = subscribe(ctx, t, p.port, nil)
+	publish(ctx, t, p.port, "here")
+	require.Equal(t, "here", tun.next(ctx, t).Data)
+	require.NoError(t, tun.conn.CloseNow())
+	require.NoError(t, p.cmd.Process.Signal(os.Interrupt))
+	require.NoError(t, p.cmd.Wait())
+}
+
+// What is wrong with a node is said at once, with a status, and not retried.
+func TestNodeThatCannotStart(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ flags, want string }{
+		{"--https= --children -1", `proxy: --children must not be below zero`},
+		{"--http= --https 127.0.0.1:0 --cert /no/such/file", `the node does not start: it ended before it served: exit status 1`},
+	} {
+		cmd := exec.CommandContext(t.Context(), program(), append([]string{"node", "proxy", "--"}, strings.Fields(test.flags)...)...)
+		out, err := cmd.CombinedOutput()
+		require.Equal(t, statusBroken, exitCode(t, err), "%s", out)
+		require.Contains(t, string(out), test.want)
+	}
+}
+
+// keptProxy is a proxy in front of one Live node. Its program is a symbolic
+// link, so that releases can be told apart.
+type keptProxy struct {
+	cmd   *exec.Cmd
+	path  string
+	port  int
+	lines chan line
+}
+
+// line is what the log says of a generation.
+type line struct {
+	Msg, Error          string
+	Generation, Serving int
+}
+
+func startProxy(ctx context.Context, t *testing.T, flags ...string) *keptProxy {
+	port := freePorts(t)
+	live := exec.CommandContext(ctx, program(), "node", "live", "--name", "live-1", "--", "--listen", local(port+1))
+	start(t, live)
+	p := &keptProxy{path: filepath.Join(t.TempDir(), "protoplex"), port: port, lines: make(chan line, 10_000)}
+	p.release(t, "1")
+	p.cmd = exec.CommandContext(ctx, p.path, append([]string{"node", "proxy", "--", "--http", local(port), "--https=", "--allow-plain",
+		"--host", "localhost", "--live", "live-1=" + local(port+1), "--children", "2"}, flags...)...)
+	log, err := p.cmd.StderrPipe()
+	require.NoError(t, err)
+	start(t, p.cmd)
+	go func() {
+		defer close(p.lines)
+		for s := bufio.NewScanner(log); s.Scan(); {
+			var l line
+			if json.Unmarshal(s.Bytes(), &l) == nil && strings.Contains(l.Msg, "generation") || l.Msg == "upgrade failed" {
+				p.lines <- l
+			}
+		}
+	}()
+	p.await(t, "generation serves", 1)
+	require.Contains(t, p.programs(t), filepath.Join(filepath.Dir(p.path), "release-1"))
+	for { // until the Live node serves
+		c, err := dial(ctx, port, nil)
+		if err == nil {
+			require.NoError(t, c.conn.CloseNow())
+			return p
+		}
+		require.NoError(t, ctx.Err(), "%v", err)
+	}
+}
+
+func start(t *testing.T, cmd *exec.Cmd) {
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		if cmd.ProcessState == nil {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}
+	})
+}
+
+// release puts a new file in the place of the program.
+func (p *keptProxy) release(t *testing.T, name string) string {
+	file := filepath.Join(filepath.Dir(p.path), "release-"+name)
+	from, err := os.Open(program())
+	require.NoError(t, err)
+	defer from.Close()
+	to, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o700)
+	require.NoError(t, err)
+	_, err = io.Copy(to, from)
+	require.NoError(t, err)
+	require.NoError(t, to.Close())
+	p.install(t, file)
+	return file
+}
+
+func (p *keptProxy) install(t *testing.T, file string) {
+	require.NoError(t, os.Symlink(file, p.path+".new"))
+	require.NoError(t, os.Rename(p.path+".new", p.path))
+}
+
+// await gives the first line that says this of a generation.
+func (p *keptProxy) await(t *testing.T, msg string, generation int) line {
+	t.Helper()
+	for l := range p.lines {
+		if l.Msg == msg && l.Generation == generation {
+			return l
+		}
+	}
+	require.FailNow(t, "it ended without a line", "%s %d", msg, generation)
+	return line{}
+}
+
+// programs gives what the generations run.
+func (p *keptProxy) programs(t *testing.T) []string {
+	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", p.cmd.Process.Pid))
+	require.NoError(t, err)
+	var all []string
+	for _, list := range lists {
+		pids, err := os.ReadFile(list)
+		if err != nil {
+			continue // of a thread that is gone
+		}
+		for _, pid := range strings.Fields(string(pids)) {
+			if exe, err := os.Readlink("/proc/" + pid + "/exe"); err == nil {
+				all = append(all, exe)
+			}
+		}
+	}
+	return all
+}
+
+// publishAll publishes all the time, over kept connections and over new ones,
+// until it is stopped, and gives how often.
+func publishAll(ctx context.Context, t *testing.T, port int) (stop func() int64) {
+	var sent atomic.Int64
+	var running sync.WaitGroup
+	done := make(chan struct{})
+	for i := range 6 {
+		running.Go(func() {
+			transport := &http.Transport{DisableKeepAlives: i%2 == 0}
+			defer transport.CloseIdleConnections()
+			url := fmt.Sprintf("http://localhost:%d/live/load-%d/news", port, i)
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if !publishOnce(ctx, t, transport, url) {
+					return
+				}
+				sent.Add(1)
+			}
+		})
+	}
+	return func() int64 {
+		close(done)
+		running.Wait()
+		return sent.Load()
+	}
+}
+
+func publishOnce(ctx context.Context, t *testing.T, transport *http.Transport, url string) bool {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader("x"))
+	if err != nil {
+		t.Error(err)
+		return false
+	}
+	w, err := transport.RoundTrip(r)
+	if err != nil {
+		t.Errorf("request failed: %v", err)
+		return false
+	}
+	defer w.Body.Close()
+	text, err := io.ReadAll(w.Body)
+	if err != nil || w.StatusCode != http.StatusOK {
+		t.Errorf("request failed: %s %s: %v", w.Status, text, err)
+		return false
+	}
+	return true
+}
