@@ -262,3 +262,29 @@ func TestSlowClientBlamesNoNode(t *testing.T) {
 		require.EqualValues(t, 1, made.Load())
 	})
 }
+
+// A connection that is in use for ever is closed in order, now and then: its
+// client looks the name up again, which may have moved to another region.
+func TestRenewal(t *testing.T) {
+	dial := nodeOf(func(_ int, c net.Conn) { answers(c, 100) })
+	bubble(t, dial, func(t *testing.T, c net.Conn, _ *pipes) {
+		began, r := time.Now(), bufio.NewReader(c)
+		for {
+			_, err := io.WriteString(c, get(""))
+			require.NoError(t, err)
+			res, err := http.ReadResponse(r, nil)
+			require.NoError(t, err)
+			_, err = io.Copy(io.Discard, res.Body)
+			require.NoError(t, err)
+			require.Equal(t, 200, res.StatusCode)
+			age := time.Since(began)
+			require.Equal(t, age >= 5*time.Minute, res.Close, age)
+			if res.Close {
+				break
+			}
+			time.Sleep(20 * time.Second)
+		}
+		_, err := r.ReadByte()
+		require.ErrorIs(t, err, io.EOF)
+	})
+}

@@ -24,7 +24,8 @@ type conn struct {
 	tls      *tls.Conn // nil for plain HTTP
 	br       *bufio.Reader
 	refused  bool
-	resting  atomic.Bool // waits for a request after the first
+	renew    time.Duration // by this machine's clock: closed with the next answer from then on
+	resting  atomic.Bool   // waits for a request after the first
 }
 
 // serve answers requests until there is a reason to close.
@@ -96,7 +97,7 @@ func (c *conn) expireRead() { _ = c.SetReadDeadline(past) }
 // handle answers one request, and reports whether the connection can take
 // another.
 func (c *conn) handle(r *request) bool {
-	keep := r.keepAlive() && !c.s.drain.Draining()
+	keep := r.keepAlive() && !c.s.drain.Draining() && c.s.m.Elapsed() < c.renew
 	d := c.s.route(r, c.tls != nil)
 	if expect, n := r.header.get("Expect"); n > 0 && (n > 1 || r.minor == 0 || expect != "100-continue") {
 		d.local = text(417, "unknown expectation")

@@ -59,6 +59,9 @@ var _ nodes.Role = Run
 //	--answer-timeout D      for a node to begin its answer (5s); to a poll, after
 //	                        the time for which that may wait
 //	--idle-timeout D        without progress, in or between requests (60s)
+//	--renew-after D         after which a client's connection is closed with its
+//	                        next answer (5m), so that clients look the name up
+//	                        again and follow it to another region; tunnels stay
 //	--tunnel-timeout D      without a byte in a tunnel (1h)
 //	--max-connections N     at once; those above are answered 503 (10000)
 //	--drain-window D        how long health says 503 before accepting stops (30s)
@@ -114,6 +117,7 @@ type options struct {
 	head        time.Duration
 	answer      time.Duration
 	idle        time.Duration
+	renew       time.Duration
 	tunnel      time.Duration
 	connections int
 	window      time.Duration
@@ -160,6 +164,7 @@ func parse(args []string) (options, error) {
 	f.DurationVar(&o.head, "head-timeout", 5*time.Second, "")
 	f.DurationVar(&o.answer, "answer-timeout", 5*time.Second, "")
 	f.DurationVar(&o.idle, "idle-timeout", time.Minute, "")
+	f.DurationVar(&o.renew, "renew-after", 5*time.Minute, "")
 	f.DurationVar(&o.tunnel, "tunnel-timeout", time.Hour, "")
 	f.IntVar(&o.connections, "max-connections", 10_000, "")
 	f.DurationVar(&o.window, "drain-window", 30*time.Second, "")
@@ -169,7 +174,7 @@ func parse(args []string) (options, error) {
 	if err := f.Parse(args); err != nil {
 		return options{}, fmt.Errorf("proxy: flags: %w", err)
 	}
-	for _, d := range []time.Duration{o.head, o.answer, o.idle, o.tunnel, o.window, o.drain} {
+	for _, d := range []time.Duration{o.head, o.answer, o.idle, o.renew, o.tunnel, o.window, o.drain} {
 		if d <= 0 {
 			return options{}, fmt.Errorf("proxy: times must be above zero")
 		}

@@ -280,6 +280,7 @@ func (s *server) admit(raw net.Conn, config *tls.Config) (*conn, bool) {
 		name:    strconv.FormatUint(s.accepted, 10),
 		raw:     raw,
 		refused: refused,
+		renew:   s.m.Elapsed() + s.o.renew,
 	}
 	if config != nil {
 		c.tls = tls.Server(raw, config)

@@ -59,7 +59,7 @@ func TestParse(t *testing.T) {
 			"must notice, page, and move the names. When us-east is back it must not act on\n" +
 			"what it remembers, and traffic returns only after a hold-down.",
 		Starts: time.Date(2026, 3, 2, 14, 0, 0, 0, time.UTC),
-		Lasts:  35 * time.Minute,
+		Lasts:  40 * time.Minute,
 		Topology: story.Topology{
 			Regions: []story.Region{east, west},
 			VPS:     []string{"fremont", "london", "singapore"},
@@ -98,6 +98,7 @@ func TestParse(t *testing.T) {
 					}},
 				}},
 				{Event: "us-east-lost", Heals: true, Expect: []story.Expectation{
+					{Oracle: "baseline", Params: story.Values{{Name: "within", Duration: 20 * time.Minute}}},
 					{Oracle: "superseded-owners", Params: story.Values{{Name: "none-after", Duration: time.Minute}}},
 					{Oracle: "home", Params: story.Values{{Name: "within", Duration: 15 * time.Minute}}},
 				}},
