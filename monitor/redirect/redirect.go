@@ -28,14 +28,12 @@ import (
 
 var _ nodes.Role = Run
 
-// maxCert bounds the certificate file.
-const maxCert = 1 << 20
-
 // Run is the redirect role. It takes
 //
 //	--http ADDRESS    for plain HTTP (:80), empty for none
 //	--https ADDRESS   for TLS (:443), empty for none
-//	--cert FILE       PEM file with certificate and key, needed for --https
+//	--cert FILE       PEM file with certificate and key, needed for --https; read
+//	                  again once a minute
 //	--from HOST       whose requests are redirected (espra.com)
 //	--to HOST         where to (www.espra.com)
 //
@@ -92,15 +90,16 @@ func Run(ctx context.Context, m nodes.Machine, args []string) error {
 		}
 	}
 	if *secure != "" {
-		text, err := nodes.ReadFile(m.Disk(), *cert, maxCert)
+		pair, err := nodes.NewCertificate(m, *cert)
 		if err != nil {
-			return fmt.Errorf("redirect: read certificate: %w", err)
+			return fmt.Errorf("redirect: %w", err)
 		}
-		pair, err := tls.X509KeyPair(text, text)
-		if err != nil {
-			return fmt.Errorf("redirect: certificate %s: %w", *cert, err)
-		}
-		config := &tls.Config{Certificates: []tls.Certificate{pair}, Time: m.Now, MinVersion: tls.VersionTLS12}
+		var keeping sync.WaitGroup
+		defer keeping.Wait()
+		kept, cancel := context.WithCancel(ctx)
+		defer cancel()
+		keeping.Go(func() { pair.Keep(kept) })
+		config := &tls.Config{GetCertificate: pair.Get, Time: m.Now, MinVersion: tls.VersionTLS12}
 		if err := open(*secure, config); err != nil {
 			return err
 		}

@@ -56,6 +56,8 @@ func (s *server) serveMetrics(w http.ResponseWriter, _ *http.Request) {
 	t.sample("protoplex_build_info", 1, "cell", name.Cell, "role", name.Role, "version", s.o.Version, "goversion", runtime.Version())
 	t.family("protoplex_uptime_seconds", "gauge", "Time since the meta port was made.")
 	t.sample("protoplex_uptime_seconds", (s.m.Elapsed() - s.since).Seconds())
+	t.family("protoplex_cell_certificate_not_after_seconds", "gauge", "When this node's certificate of the cell ends, in Unix time.")
+	t.sample("protoplex_cell_certificate_not_after_seconds", float64(s.o.Identity.Certificate().NotAfter.Unix()))
 	s.metrics.show(&t)
 	for _, gauge := range slices.Sorted(maps.Keys(s.o.Gauges)) {
 		t.family(gauge, "gauge", "")
