@@ -251,14 +251,9 @@ func start(t *testing.T, cmd *exec.Cmd) {
 // release puts a new file in the place of the program.
 func (p *keptProxy) release(t *testing.T, name string) string {
 	file := filepath.Join(filepath.Dir(p.path), "release-"+name)
-	from, err := os.Open(program())
-	require.NoError(t, err)
-	defer from.Close()
-	to, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o700)
-	require.NoError(t, err)
-	_, err = io.Copy(to, from)
-	require.NoError(t, err)
-	require.NoError(t, to.Close())
+	// Not by this process: what it forks meanwhile would have the file open for
+	// writing, and then it could not be started.
+	require.NoError(t, exec.CommandContext(t.Context(), "cp", program(), file).Run())
 	p.install(t, file)
 	return file
 }
