@@ -1,7 +1,8 @@
 // Package nodes holds what all roles of the platform are built on: the
 // contracts through which they reach the world, the helpers they wait with,
 // the Machine that is the operating system, and the runtime that keeps the
-// children of a node alive and drains them.
+// children of a node alive, drains them, and upgrades the node to another program
+// without losing a connection.
 //
 // It promises that a role written against [Machine], waiting only through
 // [Every], [Sleep], [Timeout] and [FanOut], behaves the same on an operating

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -62,9 +63,14 @@ func (k *kept) put(name string) {
 	k.putScript(fmt.Sprintf("%s=%s exec %s \"$@\"", version, name, self))
 }
 
-func (k *kept) putScript(text string) {
-	require.NoError(k.t, os.WriteFile(k.file+".new", []byte("#!/bin/sh\n"+text+"\n"), 0o700))
-	require.NoError(k.t, os.Rename(k.file+".new", k.file))
+func (k *kept) putScript(text string) { k.putFile("#!/bin/sh\n" + text + "\n") }
+
+// putFile does not write by itself: what this process forks meanwhile would have
+// the file open, and then it could not be started.
+func (k *kept) putFile(text string) {
+	cmd := exec.CommandContext(k.t.Context(), "sh", "-c", `cat >"$0.new" && chmod 700 "$0.new" && mv "$0.new" "$0"`, k.file)
+	cmd.Stdin = strings.NewReader(text)
+	require.NoError(k.t, cmd.Run())
 }
 
 // until gives the first status that is as wanted.
@@ -226,7 +232,7 @@ func TestKeepUpgradeFails(t *testing.T) {
 		put        func()
 	}{
 		{"no program", "no such file or directory", func() { require.NoError(t, os.Remove(k.file)) }},
-		{"no program of ours", "exec format error", func() { require.NoError(t, os.WriteFile(k.file, []byte{0}, 0o700)) }},
+		{"no program of ours", "exec format error", func() { k.putFile("\x00") }},
 		{"it fails", "it ended before it served: exit status 3", func() { k.putScript("exit 3") }},
 		{"it ends well", "it ended before it served", func() { k.putScript("exit 0") }},
 		{"it hangs", "not ready after 5s", func() { k.putScript("exec sleep 1000") }},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -99,6 +100,7 @@ and the log says why.`,
 	}
 	f := c.Flags()
 	f.StringVar(&host.Name, "name", "", "of this machine (default its host name)")
+	f.TextVar(&host.Addr, "addr", netip.Addr{}, "`ADDRESS` at which others reach this machine; members of a cell need it")
 	f.StringVar(&host.Region, "region", "", "that this machine stands in")
 	f.StringVar(&host.Zone, "zone", "", "that this machine stands in")
 	f.StringSliceVar(&resolvers, "resolver", nil, "DNS server to ask, `ADDR:PORT` (default the system's)")

@@ -5,10 +5,12 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +23,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/espra/protoplex/nodes"
+	"github.com/espra/protoplex/nodes/meta"
+	"github.com/espra/protoplex/nodes/meta/ca"
 )
 
 // A node is upgraded again and again: no request fails, and tunnels stay, each
@@ -72,6 +78,79 @@ func TestUpgrade(t *testing.T) {
 	}
 	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, p.cmd.Wait())
+}
+
+// The meta port and the place in the cell pass to the new generation.
+func TestUpgradeOfAMember(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	dir, desked := filepath.Join(t.TempDir(), "cell"), freePorts(t)
+	up := startUp(ctx, t, dir, desked)
+	d := desk{base: netip.AddrFrom4([4]byte{127, byte(desked >> 8), byte(desked), 0})}
+	file, err := os.ReadFile(filepath.Join(dir, "authority.pem"))
+	require.NoError(t, err)
+	authority, err := ca.Load(file)
+	require.NoError(t, err)
+	certify := func(role, name string) []byte {
+		cert, err := authority.Node(rand.Reader, role, name, time.Now(), time.Now().Add(time.Hour))
+		require.NoError(t, err)
+		return cert
+	}
+	files := t.TempDir()
+	cert, roots := filepath.Join(files, "cell.pem"), filepath.Join(files, "roots.pem")
+	require.NoError(t, os.WriteFile(cert, certify("proxy", "proxy-2"), 0o600))
+	require.NoError(t, os.WriteFile(roots, authority.RootsPEM(), 0o600))
+
+	m, err := nodes.NewOS(nodes.OSOptions{Root: files})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, m.Close()) })
+	id, err := ca.NewIdentity(certify("admin", "me"), authority.RootsPEM())
+	require.NoError(t, err)
+	for _, children := range []string{"0", "2"} {
+		port := freePorts(t)
+		p := &keptProxy{path: filepath.Join(t.TempDir(), "protoplex"), port: port, lines: make(chan line, 10_000)}
+		p.release(t, "1")
+		address := local(port + 1)
+		p.run(ctx, t, "--addr", "127.0.0.1", "--", "--http", local(port), "--https=", "--allow-plain", "--host", deskHost,
+			"--children", children, "--drain-window", "10ms", "--drain", "1h", "--meta", address,
+			"--seeds", fmt.Sprintf("seed=%s,understudy=%s", d.address("seed", metaPort), d.address("understudy", metaPort)),
+			"--cell-cert", cert, "--cell-roots", roots)
+		status := func() meta.Status {
+			c := meta.NewClient(m, id, address, ca.Want{Name: "proxy-2"}) // and a connection of its own
+			defer c.Close()
+			var s meta.Status
+			require.NoError(t, c.Call(ctx, http.MethodGet, "/status", nil, &s))
+			return s
+		}
+		untilProc := func(proc string) {
+			for s := status(); s.Proc != proc || s.Health != "ok" || s.Facts["table"].(map[string]any)["state"] != "leading"; s = status() {
+				require.NoError(t, ctx.Err(), "%+v", s)
+			}
+		}
+		untilProc("proxy/1")
+		tun := resume(ctx, t, port, nil)
+		require.NoError(t, p.cmd.Process.Signal(syscall.SIGHUP))
+		p.await(t, "generation serves", 2)
+		p.await(t, "generation retires", 1)
+		for range 20 { // some before the old one has heard
+			status()
+		}
+		untilProc("proxy/2")
+		publish(ctx, t, desked, "through the other proxy")
+		require.Equal(t, "through the other proxy", tun.next(ctx, t).Data)
+		require.NoError(t, tun.conn.CloseNow())
+		p.await(t, "generation ended", 1)
+
+		// Whom the port tells to leave takes the node along.
+		c := meta.NewClient(m, id, address, ca.Want{})
+		require.NoError(t, c.Call(ctx, http.MethodPost, "/drain", meta.Order{Epoch: status().Epoch, Revision: 1, IssuedBy: "admin/me"}, nil))
+		c.Close()
+		require.NoError(t, p.cmd.Wait())
+	}
+	require.NoError(t, up.cmd.Process.Signal(os.Interrupt))
+	up.await(t, `^all have left$`)
+	require.NoError(t, up.cmd.Wait())
 }
 
 // A tunnel that never ends does not keep an old generation for ever.
@@ -128,21 +207,8 @@ func startProxy(ctx context.Context, t *testing.T, flags ...string) *keptProxy {
 	start(t, live)
 	p := &keptProxy{path: filepath.Join(t.TempDir(), "protoplex"), port: port, lines: make(chan line, 10_000)}
 	p.release(t, "1")
-	p.cmd = exec.CommandContext(ctx, p.path, append([]string{"node", "proxy", "--", "--http", local(port), "--https=", "--allow-plain",
+	p.run(ctx, t, append([]string{"--", "--http", local(port), "--https=", "--allow-plain",
 		"--host", "localhost", "--live", "live-1=" + local(port+1), "--children", "2"}, flags...)...)
-	log, err := p.cmd.StderrPipe()
-	require.NoError(t, err)
-	start(t, p.cmd)
-	go func() {
-		defer close(p.lines)
-		for s := bufio.NewScanner(log); s.Scan(); {
-			var l line
-			if json.Unmarshal(s.Bytes(), &l) == nil && strings.Contains(l.Msg, "generation") || l.Msg == "upgrade failed" {
-				p.lines <- l
-			}
-		}
-	}()
-	p.await(t, "generation serves", 1)
 	require.Contains(t, p.programs(t), filepath.Join(filepath.Dir(p.path), "release-1"))
 	for { // until the Live node serves
 		c, err := dial(ctx, port, nil)
@@ -152,6 +218,24 @@ func startProxy(ctx context.Context, t *testing.T, flags ...string) *keptProxy {
 		}
 		require.NoError(t, ctx.Err(), "%v", err)
 	}
+}
+
+// run starts the node, and returns when it serves.
+func (p *keptProxy) run(ctx context.Context, t *testing.T, flags ...string) {
+	p.cmd = exec.CommandContext(ctx, p.path, append([]string{"node", "proxy"}, flags...)...)
+	log, err := p.cmd.StderrPipe()
+	require.NoError(t, err)
+	start(t, p.cmd)
+	go func() {
+		defer close(p.lines)
+		for s := bufio.NewScanner(log); s.Scan(); {
+			var l line
+			if json.Unmarshal(s.Bytes(), &l) == nil && (strings.HasPrefix(l.Msg, "generation ") || l.Msg == "upgrade failed") {
+				p.lines <- l
+			}
+		}
+	}()
+	p.await(t, "generation serves", 1)
 }
 
 func start(t *testing.T, cmd *exec.Cmd) {
@@ -167,14 +251,9 @@ func start(t *testing.T, cmd *exec.Cmd) {
 // release puts a new file in the place of the program.
 func (p *keptProxy) release(t *testing.T, name string) string {
 	file := filepath.Join(filepath.Dir(p.path), "release-"+name)
-	from, err := os.Open(program())
-	require.NoError(t, err)
-	defer from.Close()
-	to, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o700)
-	require.NoError(t, err)
-	_, err = io.Copy(to, from)
-	require.NoError(t, err)
-	require.NoError(t, to.Close())
+	// Not by this process: what it forks meanwhile would have the file open for
+	// writing, and then it could not be started.
+	require.NoError(t, exec.CommandContext(t.Context(), "cp", program(), file).Run())
 	p.install(t, file)
 	return file
 }

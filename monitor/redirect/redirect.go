@@ -26,9 +26,6 @@ import (
 
 var _ nodes.Role = Run
 
-// maxCert bounds the certificate file.
-const maxCert = 1 << 20
-
 // Run is the redirect role. It takes
 //
 //	--config FILE     the configuration, see Config
@@ -37,7 +34,8 @@ const maxCert = 1 << 20
 //
 //	--http ADDRESS    for plain HTTP (:80), empty for none
 //	--https ADDRESS   for TLS (:443), empty for none
-//	--cert FILE       PEM file with certificate and key, needed for --https
+//	--cert FILE       PEM file with certificate and key, needed for --https; read
+//	                  again once a minute
 //	--from HOST       whose requests are redirected (espra.com)
 //	--to HOST         where to (www.espra.com)
 //
@@ -109,18 +107,18 @@ func Serve(ctx context.Context, m nodes.Machine, c *Config) error {
 		}
 	}
 	if c.HTTPS != "" {
-		config := &tls.Config{Time: m.Now, MinVersion: tls.VersionTLS12}
-		for _, file := range c.Certificates {
-			text, err := nodes.ReadFile(m.Disk(), file, maxCert)
-			if err != nil {
-				return fmt.Errorf("redirect: read certificate: %w", err)
-			}
-			pair, err := tls.X509KeyPair(text, text)
-			if err != nil {
-				return fmt.Errorf("redirect: certificate %s: %w", file, err)
-			}
-			config.Certificates = append(config.Certificates, pair)
+		certs, keep, err := certificates(m, c.Certificates)
+		if err != nil {
+			return fmt.Errorf("redirect: %w", err)
 		}
+		var keeping sync.WaitGroup
+		defer keeping.Wait()
+		kept, cancel := context.WithCancel(ctx)
+		defer cancel()
+		for _, k := range keep {
+			keeping.Go(func() { k(kept) })
+		}
+		config := &tls.Config{GetCertificate: certs, Time: m.Now, MinVersion: tls.VersionTLS12}
 		if err := open(c.HTTPS, config); err != nil {
 			return err
 		}

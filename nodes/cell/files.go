@@ -1,6 +1,7 @@
 package cell
 
 import (
+	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
@@ -47,21 +48,29 @@ func (o *Flags) Check() error {
 }
 
 // Identity reads the certificates.
-func (o *Flags) Identity(m nodes.Machine) (*ca.Identity, error) {
+func (o *Flags) Identity(m nodes.Machine) (*ca.Identity, *nodes.Credential, error) {
 	return ReadIdentity(m, o.Cert, o.Roots)
 }
 
-// ReadIdentity reads a node's certificate and its cell's roots from the disk.
-func ReadIdentity(m nodes.Machine, cert, roots string) (*ca.Identity, error) {
-	own, err := ReadFile(m.Disk(), cert)
+// ReadIdentity reads a node's certificate and its cell's roots from the disk. The
+// credential's Keep renews the identity when either changes.
+func ReadIdentity(m nodes.Machine, cert, roots string) (*ca.Identity, *nodes.Credential, error) {
+	var id *ca.Identity
+	c, err := nodes.NewCredential(m, func(contents [][]byte) (*x509.Certificate, error) {
+		if id != nil {
+			err := id.Renew(contents[0], contents[1])
+			return id.Certificate(), err
+		}
+		var err error
+		if id, err = ca.NewIdentity(contents[0], contents[1]); err != nil {
+			return nil, err
+		}
+		return id.Certificate(), nil
+	}, cert, roots)
 	if err != nil {
-		return nil, fmt.Errorf("cell: certificate: %w", err)
+		return nil, nil, fmt.Errorf("cell: %w", err)
 	}
-	authority, err := ReadFile(m.Disk(), roots)
-	if err != nil {
-		return nil, fmt.Errorf("cell: roots: %w", err)
-	}
-	return ca.NewIdentity(own, authority)
+	return id, c, nil
 }
 
 const maxFile = 1 << 20

@@ -17,7 +17,7 @@ import (
 
 // join prepares the link to the Seed, as who is reached at l.
 func (s *server) join(l net.Listener) error {
-	id, err := s.o.cell.Identity(s.m)
+	id, credential, err := s.o.cell.Identity(s.m)
 	if err != nil {
 		return fmt.Errorf("live: %w", err)
 	}
@@ -28,7 +28,7 @@ func (s *server) join(l net.Listener) error {
 	if err != nil {
 		return fmt.Errorf("live: %w", err)
 	}
-	s.o.name, s.port, s.fence = id.Name().Name, id, meta.NewFence()
+	s.o.name, s.port, s.credential, s.fence = id.Name().Name, id, credential, meta.NewFence()
 	s.link, err = cell.NewLink(s.m, cell.Options{
 		Identity:     id,
 		Seeds:        s.o.cell.Seeds,

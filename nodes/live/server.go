@@ -34,15 +34,16 @@ const stopTime = 5 * time.Second
 const answerTime = 15 * time.Second
 
 type server struct {
-	ctx   context.Context
-	m     nodes.Machine
-	o     options
-	table *placement.Watched
-	link  *cell.Link // to the Seed, or nil
-	fence *meta.Fence
-	port  *ca.Identity // of the meta port
-	homes *homes
-	hub   *hub
+	ctx        context.Context
+	m          nodes.Machine
+	o          options
+	table      *placement.Watched
+	link       *cell.Link // to the Seed, or nil
+	fence      *meta.Fence
+	port       *ca.Identity      // of the meta port
+	credential *nodes.Credential // keeps it new
+	homes      *homes
+	hub        *hub
 
 	drain   *nodes.Drain
 	spread  string         // name of the random numbers that spread who comes back
@@ -122,6 +123,7 @@ func (s *server) serve(l net.Listener) error {
 	if s.link != nil {
 		background.Go(func() { _ = s.link.Run(ctx) }) // it ends with ctx, or when we leave
 		background.Go(func() { failed <- s.servePort(ctx) })
+		background.Go(func() { s.credential.Keep(ctx) })
 	}
 	s.m.Log().Info("listening", "address", l.Addr().String())
 

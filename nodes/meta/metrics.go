@@ -46,6 +46,9 @@ func (s *server) newMetrics() error {
 			func() float64 { return 1 }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "protoplex_uptime_seconds", Help: "Time since the meta port was made."},
 			func() float64 { return (s.m.Elapsed() - s.since).Seconds() }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "protoplex_cell_certificate_not_after_seconds",
+			Help: "When this node's certificate of the cell ends, in Unix time."},
+			func() float64 { return float64(s.o.Identity.Certificate().NotAfter.Unix()) }),
 	}
 	for _, gauge := range slices.Sorted(maps.Keys(s.o.Gauges)) {
 		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: gauge}, s.o.Gauges[gauge]))

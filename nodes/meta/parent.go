@@ -20,6 +20,8 @@ import (
 // node whose port cannot be opened does not start.
 func Parent(ctx context.Context, m nodes.Machine, po nodes.ParentOptions, o Options) error {
 	p := &parentPort{told: po.Status, drain: make(chan struct{})}
+	retired := make(chan struct{})
+	p.retire, o.Retired = sync.OnceFunc(func() { close(retired) }), retired
 	po.Status = p.report
 	asked := po.Drain
 	po.Drain = p.drain
@@ -54,8 +56,6 @@ func Parent(ctx context.Context, m nodes.Machine, po nodes.ParentOptions, o Opti
 		return err
 	}
 	serving, stop := context.WithCancel(ctx)
-	defer stop()
-	p.retire = stop
 	ended := make(chan error, 1)
 	go func() {
 		err := s.serve(serving, l)
@@ -76,7 +76,7 @@ func Parent(ctx context.Context, m nodes.Machine, po nodes.ParentOptions, o Opti
 type parentPort struct {
 	told   func(nodes.ParentStatus)
 	drain  chan struct{}
-	retire func() // ends the port
+	retire func() // leaves the port to others
 
 	mu     sync.Mutex
 	status nodes.ParentStatus

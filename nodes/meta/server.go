@@ -31,6 +31,10 @@ type Options struct {
 	// Listener is the port itself if it is open already; it is closed in the end.
 	Listen   string
 	Listener net.Listener
+	// Retired is closed, if set, when another process has the port in the place of
+	// this one: nothing more is accepted, and each answer is the last of its
+	// connection.
+	Retired <-chan struct{}
 	// Version is that of the program.
 	Version string
 
@@ -146,20 +150,33 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 		ErrorLog:          log.New(firstLine{s.m}, "", 0),
 		TLSNextProto:      map[string]func(*http.Server, *tls.Conn, http.Handler){},
 	}
-	failed := make(chan error, 1)
+	var serveErr error
+	served := make(chan struct{}) // closed after serveErr is set
 	limited := &limitedListener{Listener: l, places: make(chan struct{}, maxConnections)}
-	go func() { failed <- web.ServeTLS(limited, "", "") }()
+	go func() {
+		defer close(served)
+		serveErr = web.ServeTLS(limited, "", "")
+	}()
 	s.m.Log().Info("meta port open", "address", l.Addr().String(), "as", s.o.Identity.Name().String())
 
-	var err error
 	select {
 	case <-ctx.Done():
-		err = ctx.Err()
-		_ = web.Close() // its error is that of a listener that is closed already
-		<-failed
-	case err = <-failed:
-		err = fmt.Errorf("meta: serve: %w", err)
-		_ = web.Close()
+	case <-s.o.Retired:
+	case <-served:
+	}
+	select {
+	case <-s.o.Retired: // what is open may finish
+		s.m.Log().Info("meta port left to another process")
+		web.SetKeepAlivesEnabled(false)
+		_ = l.Close() // whoever opened it may have
+		<-ctx.Done()
+	default:
+	}
+	err := ctx.Err()
+	_ = web.Close() // its error is that of a listener that is closed already
+	<-served
+	if err == nil {
+		err = fmt.Errorf("meta: serve: %w", serveErr)
 	}
 	s.mu.Lock()
 	s.ctx = nil

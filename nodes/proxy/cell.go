@@ -2,9 +2,7 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"sync"
 
 	"github.com/espra/protoplex/nodes"
@@ -18,20 +16,34 @@ import (
 // of its own, only to watch.
 
 // identity reads the node's certificate.
-func (o options) identity(m nodes.Machine) (*ca.Identity, error) {
-	id, err := o.cell.Identity(m)
+func (o options) identity(m nodes.Machine) (*ca.Identity, *nodes.Credential, error) {
+	id, credential, err := o.cell.Identity(m)
 	if err != nil {
-		return nil, fmt.Errorf("proxy: %w", err)
+		return nil, nil, fmt.Errorf("proxy: %w", err)
 	}
 	if id.Name().Role != cell.RoleProxy {
-		return nil, fmt.Errorf("proxy: the certificate is that of %s", id.Name())
+		return nil, nil, fmt.Errorf("proxy: the certificate is that of %s", id.Name())
 	}
-	return id, nil
+	return id, credential, nil
+}
+
+// gauges are those of the link, and the end of the public certificate if there
+// is one.
+func gauges(link *cell.Link, cert *nodes.Certificate) map[string]func() float64 {
+	all := link.Gauges()
+	if cert != nil {
+		all["protoplex_proxy_certificate_not_after_seconds"] = func() float64 { return float64(cert.NotAfter().Unix()) }
+	}
+	return all
 }
 
 // runParent runs the node, as a member of its cell.
 func runParent(ctx context.Context, m nodes.Machine, o options, parent nodes.ParentOptions) error {
-	id, err := o.identity(m)
+	id, credential, err := o.identity(m)
+	if err != nil {
+		return err
+	}
+	cert, err := o.certificate(m)
 	if err != nil {
 		return err
 	}
@@ -55,9 +67,17 @@ func runParent(ctx context.Context, m nodes.Machine, o options, parent nodes.Par
 	if err != nil {
 		return fmt.Errorf("proxy: %w", err)
 	}
+	var keeping sync.WaitGroup
+	defer keeping.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	keeping.Go(func() { credential.Keep(ctx) })
+	if cert != nil { // which the children show, and we watch
+		keeping.Go(func() { cert.Keep(ctx) })
+	}
 	return keep(ctx, link, retired, func() error {
 		return meta.Parent(ctx, m, parent, meta.Options{
-			Identity: id, Listen: o.cell.Meta, Listener: o.metaListener(m), Orders: fence, Facts: link.Facts(), Gauges: link.Gauges(),
+			Identity: id, Listen: o.cell.Meta, Listener: o.metaListener(m), Orders: fence, Facts: link.Facts(), Gauges: gauges(link, cert),
 		})
 	})
 }
@@ -89,7 +109,7 @@ func (s *server) join() (leave func(), err error) {
 	if !s.o.cell.Joined() {
 		return func() {}, nil
 	}
-	id, err := s.o.identity(s.m)
+	id, credential, err := s.o.identity(s.m)
 	if err != nil {
 		return nil, err
 	}
@@ -111,21 +131,25 @@ func (s *server) join() (leave func(), err error) {
 	s.table = link.Table()
 	var keeping sync.WaitGroup
 	ctx, cut := context.WithCancel(s.ctx)
-	keeping.Go(func() { _ = link.Run(ctx) }) // it ends with its context, or when we leave
+	linked, unlink := context.WithCancel(ctx)
+	keeping.Go(func() { _ = link.Run(linked) }) // it ends with its context, or when we leave
+	keeping.Go(func() { credential.Keep(ctx) })
 	if !s.o.child {
-		keeping.Go(func() { cutOn(ctx, cut, s.drain.Retired()) })
+		keeping.Go(func() { cutOn(linked, unlink, s.drain.Retired()) })
 		keeping.Go(func() {
 			err := meta.Serve(ctx, s.m, meta.Options{
-				Identity: id, Listen: s.o.cell.Meta, Listener: s.o.metaListener(s.m), Orders: o.Orders, Facts: link.Facts(), Gauges: link.Gauges(),
-				Drain: func() error { s.drain.Begin(s.ctx); return nil },
+				Identity: id, Listen: s.o.cell.Meta, Listener: s.o.metaListener(s.m), Orders: o.Orders, Facts: link.Facts(), Gauges: gauges(link, s.cert),
+				Drain:   func() error { s.drain.Begin(s.ctx); return nil },
+				Retired: s.drain.Retired(),
 			})
-			if ctx.Err() == nil && !errors.Is(err, net.ErrClosed) { // as it is when we retire
+			if ctx.Err() == nil {
 				s.m.Log().Error("meta port lost", "error", err) // its traffic goes on
 			}
 		})
 	}
 	return func() {
 		link.Leave(s.ctx, "it has drained")
+		unlink()
 		cut()
 		keeping.Wait()
 	}, nil

@@ -14,6 +14,10 @@
 // another, or if it may be repeated (RFC 9110, 9.2.2) and the connection that
 // failed it had been kept from an earlier one.
 //
+// A proxy holds nothing that another process of it would not know, so its node
+// can be upgraded under [nodes.Keep], which [Kept] is for: on Reload there a new
+// generation takes over the listeners.
+//
 // Start reading at conn.go, which follows one connection, and exchange.go, which
 // follows one request to its node and back; head.go decides what is let in,
 // route.go where it goes, cell.go from whom it knows.
@@ -44,7 +48,7 @@ var _ nodes.Role = Run
 //	--http ADDRESS          where to serve plain HTTP (:8080); empty is off
 //	--https ADDRESS         where to serve HTTPS (:8443); empty is off
 //	--cert FILE             certificate chain and key, PEM, on the machine's disk;
-//	                        read again on Reload
+//	                        read again on Reload, and once a minute
 //	--host HOST             a live host that is served; repeated
 //	--www HOST              the host that is answered with a page
 //	--live TABLE            the Live nodes, name=host:port[@zone],..., where no

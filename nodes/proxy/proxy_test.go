@@ -113,6 +113,7 @@ func start(t testing.TB, root, name string, role nodes.Role, args ...string) *pr
 type proxy struct {
 	*process
 	plain, secure string // addresses
+	root          string // of its disk
 	roots         *x509.CertPool
 }
 
@@ -122,7 +123,7 @@ func startProxy(t testing.TB, args ...string) *proxy {
 	roots := writeCert(t, filepath.Join(root, "cert.pem"))
 	args = append([]string{"--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--cert", "/cert.pem",
 		"--host", liveHost, "--www", wwwHost}, args...)
-	p := &proxy{process: start(t, root, "proxy-1", Run, args...), roots: roots}
+	p := &proxy{process: start(t, root, "proxy-1", Run, args...), root: root, roots: roots}
 	attrs := p.log.await(t, "listening")
 	p.plain, p.secure = attrs["http"].(string), attrs["https"].(string)
 	return p
@@ -792,8 +793,13 @@ func TestTLS(t *testing.T) {
 	var timeout net.Error
 	require.False(t, errors.As(err, &timeout) && timeout.Timeout())
 
+	// Another certificate is shown from then on.
+	renewed := writeCert(t, filepath.Join(p.root, "cert.pem"))
 	p.signals <- nodes.Reload
 	p.log.await(t, "certificate reloaded")
+	c, err = tls.Dial("tcp", p.secure, &tls.Config{RootCAs: renewed, ServerName: wwwHost})
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
 }
 
 func TestStopCutsAll(t *testing.T) {
@@ -818,7 +824,7 @@ func TestFlags(t *testing.T) {
 		"--https= --drain 0s":                "times must be above zero",
 		"--https= --max-connections 0":       "--max-connections",
 		"--https= --children -1":             "--children",
-		"--cert /none":                       "proxy: read certificate",
+		"--cert /none":                       "proxy: nodes: certificate: read file",
 		"--https= --http 127.0.0.1:nonsense": "proxy: listen",
 	} {
 		system, err := nodes.NewOS(nodes.OSOptions{Root: t.TempDir()})

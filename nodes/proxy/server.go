@@ -28,7 +28,7 @@ type server struct {
 	table *placement.Watched
 	pool  *pool
 	open  *tunnels
-	cert  atomic.Pointer[tls.Certificate]
+	cert  *nodes.Certificate // nil without HTTPS
 
 	draw     string // name of the random numbers of request ids
 	requests atomic.Uint64
@@ -43,6 +43,8 @@ type server struct {
 }
 
 func run(ctx context.Context, m nodes.Machine, o options) error {
+	var keeping sync.WaitGroup
+	defer keeping.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s := &server{
@@ -56,10 +58,12 @@ func run(ctx context.Context, m nodes.Machine, o options) error {
 		buffers: sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }},
 		conns:   make(map[uint64]*conn),
 	}
-	if o.https != "" {
-		if err := s.loadCert(); err != nil {
-			return err
-		}
+	var err error
+	if s.cert, err = o.certificate(m); err != nil {
+		return err
+	}
+	if s.cert != nil {
+		keeping.Go(func() { s.cert.Keep(ctx) })
 	}
 	plain, secure, err := listen(m, o)
 	if err != nil {
@@ -75,47 +79,21 @@ func run(ctx context.Context, m nodes.Machine, o options) error {
 }
 
 func (s *server) reload() {
-	if s.o.https == "" {
-		return
+	if s.cert != nil {
+		s.cert.Reload()
 	}
-	if err := s.loadCert(); err != nil {
-		s.m.Log().Error("certificate not reloaded", "error", err)
-		return
-	}
-	s.m.Log().Info("certificate reloaded")
 }
 
-func (s *server) loadCert() error {
-	pem, err := readFile(s.m.Disk(), s.o.cert)
+// certificate reads the public certificate, if HTTPS is on.
+func (o options) certificate(m nodes.Machine) (*nodes.Certificate, error) {
+	if o.https == "" {
+		return nil, nil
+	}
+	c, err := nodes.NewCertificate(m, o.cert)
 	if err != nil {
-		return fmt.Errorf("proxy: read certificate: %w", err)
+		return nil, fmt.Errorf("proxy: %w", err)
 	}
-	cert, err := tls.X509KeyPair(pem, pem)
-	if err != nil {
-		return fmt.Errorf("proxy: read certificate: %w", err)
-	}
-	s.cert.Store(&cert)
-	return nil
-}
-
-func readFile(d nodes.Disk, name string) (b []byte, err error) {
-	f, err := d.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	size, err := f.Size()
-	if err != nil {
-		return nil, err
-	}
-	if size > 1<<20 {
-		return nil, fmt.Errorf("%s is larger than 1 MiB", name)
-	}
-	b = make([]byte, size)
-	if n, err := f.ReadAt(b, 0); n < len(b) {
-		return nil, err
-	}
-	return b, nil
+	return c, nil
 }
 
 // serve runs until the drain says stop or the context ends, and leaves nothing
@@ -133,12 +111,10 @@ func (s *server) serve(plain, secure net.Listener) error {
 		listeners = append(listeners, secure)
 		attrs = append(attrs, "https", secure.Addr().String())
 		config := &tls.Config{
-			Time:       s.m.Now,
-			MinVersion: tls.VersionTLS12,
-			NextProtos: []string{"http/1.1"},
-			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-				return s.cert.Load(), nil
-			},
+			Time:           s.m.Now,
+			MinVersion:     tls.VersionTLS12,
+			NextProtos:     []string{"http/1.1"},
+			GetCertificate: s.cert.Get,
 		}
 		accepting.Go(func() { s.accept(secure, config) })
 	}

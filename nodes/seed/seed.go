@@ -34,6 +34,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/espra/protoplex/nodes"
@@ -70,7 +71,7 @@ func Run(ctx context.Context, m nodes.Machine, args []string) error {
 	if err != nil {
 		return err
 	}
-	id, err := cell.ReadIdentity(m, o.cert, o.roots)
+	id, credential, err := cell.ReadIdentity(m, o.cert, o.roots)
 	if err != nil {
 		return fmt.Errorf("seed: %w", err)
 	}
@@ -83,8 +84,11 @@ func Run(ctx context.Context, m nodes.Machine, args []string) error {
 	}
 	// Two requests of a turn must fit into it.
 	leases := lease.New(m, blobs, lease.Options{Prefix: o.prefix, Timeout: min(o.term/7, 2*time.Second)})
+	var keeping sync.WaitGroup
+	defer keeping.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	keeping.Go(func() { credential.Keep(ctx) })
 	// Nodes find another leader by themselves: there is no window to wait for.
 	drain := nodes.NewDrain(ctx, m, nodes.DrainOptions{Window: time.Millisecond})
 	if err := drain.Ready(); err != nil {

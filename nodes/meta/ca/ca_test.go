@@ -42,7 +42,7 @@ func identity(t *testing.T, a *ca.Authority, role, name string, roots ...byte) *
 
 // show gives what a peer shows of itself.
 func show(id *ca.Identity) tls.ConnectionState {
-	return tls.ConnectionState{PeerCertificates: []*x509.Certificate{id.ServerConfig(nil).Certificates[0].Leaf}}
+	return tls.ConnectionState{PeerCertificates: []*x509.Certificate{id.Certificate()}}
 }
 
 func TestPeers(t *testing.T) {
@@ -80,6 +80,37 @@ func TestPeers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A renewed identity shows and trusts what is new, also through what was made
+// before; it does not become somebody else.
+func TestRenew(t *testing.T) {
+	now := func() time.Time { return from }
+	old, next := authority(t, "us-east", 1), authority(t, "us-east", 2)
+	own, peer := identity(t, old, "proxy", "proxy-1"), identity(t, next, "live", "live-1")
+	server, client := own.ServerConfig(now), own.ClientConfig(now, ca.Want{})
+	require.ErrorIs(t, client.VerifyConnection(show(peer)), ca.ErrAuthority)
+
+	file, err := next.Node(entropy(4), "proxy", "proxy-1", from, to)
+	require.NoError(t, err)
+	other, err := next.Node(entropy(4), "proxy", "proxy-2", from, to)
+	require.NoError(t, err)
+	before := own.Certificate()
+	require.ErrorContains(t, own.Renew(other, next.RootsPEM()), "the certificate is that of protoplex://us-east/proxy/proxy-2, not of protoplex://us-east/proxy/proxy-1")
+	require.Error(t, own.Renew(file[:len(file)/2], next.RootsPEM()))
+	require.Error(t, own.Renew(file, nil))
+	require.Same(t, before, own.Certificate())
+
+	require.NoError(t, own.Renew(file, next.RootsPEM()))
+	require.NotEqual(t, before.Raw, own.Certificate().Raw)
+	require.NoError(t, client.VerifyConnection(show(peer)))
+	require.NoError(t, server.VerifyConnection(show(peer)))
+	shown, err := server.GetCertificate(nil)
+	require.NoError(t, err)
+	require.Equal(t, own.Certificate(), shown.Leaf)
+	shown, err = client.GetClientCertificate(nil)
+	require.NoError(t, err)
+	require.Equal(t, own.Certificate(), shown.Leaf)
 }
 
 func TestNames(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,10 +22,15 @@ var (
 	errCertificate   = errors.New("ca: peer's certificate is not for this use")
 )
 
-// Identity is a node's own certificate, and the authority that it trusts. It
-// never changes.
+// Identity is a node's own certificate, and the authority that it trusts. Both can
+// be renewed, which later handshakes heed; the name never changes. Its methods may
+// be called from several goroutines.
 type Identity struct {
-	name  Name
+	name Name
+	held atomic.Pointer[held]
+}
+
+type held struct {
 	own   tls.Certificate
 	roots *x509.CertPool
 }
@@ -38,24 +44,50 @@ type Want struct {
 // NewIdentity reads a node's file, as Authority.Node gives it, and the cell's
 // roots. The dates are not looked at.
 func NewIdentity(node, roots []byte) (*Identity, error) {
-	cert, key, err := decode(node)
-	if err != nil {
-		return nil, fmt.Errorf("ca: node certificate: %w", err)
-	}
-	name, err := NameOf(cert)
+	name, h, err := read(node, roots)
 	if err != nil {
 		return nil, err
 	}
+	id := &Identity{name: name}
+	id.held.Store(h)
+	return id, nil
+}
+
+// Renew replaces both by what is in these files, which must be of the same name.
+// After an error nothing has changed.
+func (id *Identity) Renew(node, roots []byte) error {
+	name, h, err := read(node, roots)
+	if err != nil {
+		return err
+	}
+	if name != id.name {
+		return fmt.Errorf("ca: the certificate is that of %s, not of %s", name, id.name)
+	}
+	id.held.Store(h)
+	return nil
+}
+
+func read(node, roots []byte) (Name, *held, error) {
+	cert, key, err := decode(node)
+	if err != nil {
+		return Name{}, nil, fmt.Errorf("ca: node certificate: %w", err)
+	}
+	name, err := NameOf(cert)
+	if err != nil {
+		return Name{}, nil, err
+	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(roots) {
-		return nil, errors.New("ca: no root certificate in PEM")
+		return Name{}, nil, errors.New("ca: no root certificate in PEM")
 	}
-	return &Identity{
-		name:  name,
+	return name, &held{
 		own:   tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert},
 		roots: pool,
 	}, nil
 }
+
+// Certificate is the node's own, as it is now.
+func (id *Identity) Certificate() *x509.Certificate { return id.held.Load().own.Leaf }
 
 // Name is who this node is.
 func (id *Identity) Name() Name { return id.name }
@@ -86,10 +118,15 @@ func (id *Identity) ClientConfig(now func() time.Time, want Want) *tls.Config {
 
 func (id *Identity) config(now func() time.Time, use x509.ExtKeyUsage, want Want) *tls.Config {
 	return &tls.Config{
-		MinVersion:   tls.VersionTLS13,
-		NextProtos:   []string{"http/1.1"},
-		Time:         now,
-		Certificates: []tls.Certificate{id.own},
+		MinVersion: tls.VersionTLS13,
+		NextProtos: []string{"http/1.1"},
+		Time:       now,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return &id.held.Load().own, nil
+		},
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return &id.held.Load().own, nil
+		},
 		VerifyConnection: func(s tls.ConnectionState) error {
 			if len(s.PeerCertificates) == 0 {
 				return ErrNoCertificate
@@ -101,7 +138,7 @@ func (id *Identity) config(now func() time.Time, use x509.ExtKeyUsage, want Want
 }
 
 func (id *Identity) verify(cert *x509.Certificate, now time.Time, use x509.ExtKeyUsage, want Want) (Name, error) {
-	_, err := cert.Verify(x509.VerifyOptions{Roots: id.roots, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{use}})
+	_, err := cert.Verify(x509.VerifyOptions{Roots: id.held.Load().roots, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{use}})
 	var invalid x509.CertificateInvalidError
 	var unknown x509.UnknownAuthorityError
 	switch {
