@@ -21,6 +21,7 @@ import (
 	"github.com/espra/protoplex/fakes/sms"
 	"github.com/espra/protoplex/monitor"
 	"github.com/espra/protoplex/monitor/redirect"
+	monitorsms "github.com/espra/protoplex/monitor/sms"
 	"github.com/espra/protoplex/nodes"
 	"github.com/espra/protoplex/nodes/cell"
 	"github.com/espra/protoplex/nodes/live"
@@ -442,7 +443,7 @@ func (p *platform) monitorConfig(m story.Machine, keys map[string]ed25519.Privat
 		Name: m.Name, Listen: ":8700", Cert: certFile, Key: keyFile, Roots: rootsFile, State: stateFile,
 		Status: "espra.com/i/",
 		Probe:  t.Monitor.Probe, Limit: 4 * time.Second, OpenAfter: t.Monitor.OpenAfter, CloseAfter: t.Monitor.CloseAfter,
-		HoldDown: t.Monitor.HoldDown, BlindAfter: 10 * time.Minute, ActorDelay: 20 * time.Second, Guard: 30,
+		HoldDown: t.Monitor.HoldDown, BlindAfter: 10 * time.Minute, SilentAfter: time.Hour, ActorDelay: 20 * time.Second, Guard: 30,
 	}
 	for i, v := range p.with(story.RoleVPS, nil) {
 		if v.Name == m.Name {
@@ -481,7 +482,7 @@ func (p *platform) monitorConfig(m story.Machine, keys map[string]ed25519.Privat
 		c.Homes = append(c.Homes, monitor.HomeConfig{Host: host, Regions: append([]string{home}, others...), LB: balancers, TTL: t.DNS.TTL})
 	}
 	if slices.Contains(t.SMS, "twilio") {
-		c.SMS = monitor.SMSConfig{URL: "https://api.twilio.com", Account: smsAccount, Token: "/etc/twilio", From: smsFrom}
+		c.SMS = []monitorsms.Provider{{Kind: monitorsms.KindTwilio, URL: "https://api.twilio.com", Account: smsAccount, Token: "/etc/twilio", From: smsFrom}}
 		for _, a := range t.Admins {
 			c.Admins = append(c.Admins, monitor.Admin{Name: a, Phone: p.phone(a)})
 		}

@@ -23,8 +23,14 @@ func TestWords(t *testing.T) {
 	require.Equal(t, "ESPRA OK us-east, traffic home 14:33:05Z. 7K2 closed after 28m https://status.espra.com/7K2", a.OK(true, ended))
 	require.Equal(t, "ESPRA OK us-east since 14:33:05Z. 7K2 closed after 28m https://status.espra.com/7K2", a.OK(false, ended))
 	require.Equal(t, "ESPRA FLAPPING us-east since 14:05:02Z, 3/3 vantages. Moving DNS to eu-west. 7K2 https://status.espra.com/7K2", a.Flapping())
+	require.Equal(t, "ESPRA STUCK us-east since 14:05:02Z. DNS not moved: linode denied. 7K2 https://status.espra.com/7K2", a.Stuck("linode denied"))
 	a.Votes, a.Doing = 1, ""
 	require.Equal(t, "ESPRA BLIND monitoring since 14:05:02Z, 1/3 vantages. 7K2 https://status.espra.com/7K2", a.Blind())
+	require.Equal(t, "ESPRA SILENT us-east since 14:05:02Z, 1/3 vantages. 7K2 https://status.espra.com/7K2", a.Silent())
+	a.Unanswered = []string{"ana", "raj"}
+	require.Equal(t, "ESPRA DOWN us-east since 14:05:02Z, 1/3 vantages. No answer from ana, raj. 7K2 https://status.espra.com/7K2", a.Down())
+	require.Equal(t, "ESPRA ALIVE 2026-03-02 14:05Z, 3/3 vantages, 1 incident open. Next text of this kind in a week.", sms.Alive(a.Since, 3, 3, 1))
+	require.Equal(t, "ESPRA TEST 2026-03-02 14:05Z from fremont through twilio. Nothing is wrong.", sms.Test(a.Since, "fremont", "twilio"))
 }
 
 // Every text is one segment, whatever goes into it, and keeps state and id.
@@ -33,7 +39,9 @@ func TestEveryTextFits(t *testing.T) {
 		for _, doing := range []string{"", "Moving DNS to " + name + ".", strings.Repeat("long ", 60)} {
 			for _, link := range []string{"", "https://status.espra.com/7K2", "https://" + strings.Repeat("y", 200)} {
 				a := sms.Alert{What: name, Votes: 100, Vantages: 100, Doing: doing, Incident: "7K2", Link: link}
-				for _, text := range []string{a.Down(), a.Flapping(), a.Blind(), a.OK(true, time.Unix(1e9, 0)), a.OK(false, time.Unix(1e9, 0))} {
+				a.Unanswered = []string{name, name}
+				for _, text := range []string{a.Down(), a.Flapping(), a.Blind(), a.Silent(), a.Stuck(name + " denied"),
+					a.OK(true, time.Unix(1e9, 0)), a.OK(false, time.Unix(1e9, 0))} {
 					require.True(t, sms.Fits(text), "%q", text)
 					require.True(t, strings.HasPrefix(text, "ESPRA "))
 					require.Contains(t, text, "7K2")
@@ -41,6 +49,10 @@ func TestEveryTextFits(t *testing.T) {
 			}
 		}
 	}
+	for _, name := range []string{"fremont", strings.Repeat("x", 500), "größe[1]|€"} {
+		require.True(t, sms.Fits(sms.Test(time.Unix(1e9, 0), name, name)))
+	}
+	require.True(t, sms.Fits(sms.Alive(time.Unix(1e9, 0), 100, 100, 1000000)))
 	require.False(t, sms.Fits(strings.Repeat("a", 161)))
 	require.False(t, sms.Fits("[two septets each]"))
 }
@@ -74,8 +86,9 @@ func TestTwilio(t *testing.T) {
 			defer server.Close()
 			twilio := &sms.Twilio{HTTP: server.Client(), URL: server.URL, Account: "AC1", Token: "token", From: "+15550000000"}
 			got, err := twilio.Text(t.Context(), "+15550000001", "hello & bye")
-			require.Equal(t, tt.want, got)
+			require.Equal(t, tt.want, got.Outcome)
 			require.Equal(t, tt.want == sms.Accepted, err == nil)
+			require.Equal(t, tt.want == sms.Accepted, got.ID == "SM1")
 		})
 	}
 	t.Run("gone", func(t *testing.T) {
@@ -84,6 +97,6 @@ func TestTwilio(t *testing.T) {
 		twilio := &sms.Twilio{HTTP: &http.Client{Transport: &http.Transport{}}, URL: server.URL}
 		got, err := twilio.Text(t.Context(), "+1", "hello")
 		require.Error(t, err)
-		require.Equal(t, sms.Unknown, got)
+		require.Equal(t, sms.Outcome(sms.Unknown), got.Outcome)
 	})
 }
