@@ -355,3 +355,12 @@ func parseKey(text []byte) (ed25519.PrivateKey, error) {
 	}
 	return key, nil
 }
+
+// parseRoots reads trusted certificates in PEM.
+func parseRoots(text []byte) (*x509.CertPool, error) {
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, errors.New("no certificate")
+	}
+	return roots, nil
+}

@@ -80,7 +80,7 @@ func TestARegionIsOverOnceTrafficIsHome(t *testing.T) {
 	i := &Incident{ID: "USE", Subject: "us-east", Open: true, Region: true}
 	v.incidents["us-east"] = i
 	finish := func(now time.Duration) bool {
-		v.finish("us-east", decide.Now{Elapsed: now, Wall: time.Unix(0, 0).Add(now)})
+		v.finish("us-east", nil, decide.Now{Elapsed: now, Wall: time.Unix(0, 0).Add(now)})
 		return i.Over
 	}
 	away := home.Home{Region: "eu-west", Epoch: 2}
@@ -107,9 +107,11 @@ func TestWhatFlappedMustStayUp(t *testing.T) {
 	i := &Incident{ID: "APX", Subject: "apex", Flapping: true}
 	v.incidents["apex"] = i
 	v.verdicts.Subjects["apex"] = decide.Subject{Status: decide.Up, Flapping: true}
-	v.finish("apex", decide.Now{Elapsed: v.cfg.HoldDown - 1})
+	v.finish("apex", nil, decide.Now{Elapsed: v.cfg.HoldDown - 1})
 	require.False(t, i.Over)
-	v.finish("apex", decide.Now{Elapsed: v.cfg.HoldDown})
+	v.finish("apex", map[string]bool{"APX": true}, decide.Now{Elapsed: v.cfg.HoldDown})
+	require.False(t, i.Over, "a vantage before this one knows of more")
+	v.finish("apex", nil, decide.Now{Elapsed: v.cfg.HoldDown})
 	require.True(t, i.Over)
 }
 

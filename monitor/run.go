@@ -154,9 +154,8 @@ func newVantage(m nodes.Machine, cfg Config) (*vantage, error) {
 		if text, err = read("roots", cfg.Roots); err != nil {
 			return nil, err
 		}
-		v.roots = x509.NewCertPool()
-		if !v.roots.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("roots %s: no certificate", cfg.Roots)
+		if v.roots, err = parseRoots(text); err != nil {
+			return nil, fmt.Errorf("roots %s: %w", cfg.Roots, err)
 		}
 	}
 	if cfg.Cert != "" {
@@ -172,7 +171,7 @@ func newVantage(m nodes.Machine, cfg Config) (*vantage, error) {
 	// What a monitor keeps open is half dead when it is needed, so every request
 	// has a connection of its own. But peers hear from each other every round:
 	// there a half-dead connection costs one round and is given up.
-	v.http, v.peers = v.client(0), v.client(keepPeers-time.Second)
+	v.http, v.peers = httpClient(m, trusting(m, v.roots), 0), httpClient(m, trusting(m, v.roots), keepPeers-time.Second)
 	if err := v.makeProbes(); err != nil {
 		return nil, err
 	}
@@ -212,20 +211,26 @@ func newVantage(m nodes.Machine, cfg Config) (*vantage, error) {
 	return v, nil
 }
 
-// client makes a client of this machine that keeps connections for a while, or
+// httpClient makes a client of a machine that keeps connections for a while, or
 // not at all.
-func (v *vantage) client(keep time.Duration) *http.Client {
+func httpClient(m nodes.Machine, trust *tls.Config, keep time.Duration) *http.Client {
 	return &http.Client{
 		Transport: bounded{&http.Transport{
-			DialContext:            v.m.DialContext,
+			DialContext:            m.DialContext,
 			DisableKeepAlives:      keep == 0,
 			IdleConnTimeout:        keep,
 			MaxResponseHeaderBytes: 64 << 10,
-			TLSClientConfig:        &tls.Config{RootCAs: v.roots, Time: v.m.Now, MinVersion: tls.VersionTLS12},
+			TLSClientConfig:        trust,
 			TLSNextProto:           map[string]func(string, *tls.Conn) http.RoundTripper{},
 		}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// trusting is for servers whose certificates the roots vouch for; nil stands for
+// the system's roots.
+func trusting(m nodes.Machine, roots *x509.CertPool) *tls.Config {
+	return &tls.Config{RootCAs: roots, Time: m.Now, MinVersion: tls.VersionTLS12}
 }
 
 func (v *vantage) makeProbes() error {

@@ -15,6 +15,12 @@ import (
 func (v *vantage) decide(context.Context) {
 	now := decide.Now{Elapsed: v.m.Elapsed(), Wall: v.m.Now().UTC()}
 	reports := v.reports(now.Elapsed)
+	held := map[string]bool{} // incidents that a vantage before this one does not hold to be over
+	for _, r := range reports {
+		for _, c := range r.Claims {
+			held[c.ID] = held[c.ID] || r.Rank < v.cfg.Rank && !r.Abstains && r.Age <= v.params.Fresh
+		}
+	}
 	var lines []func()
 	v.mu.Lock()
 	var events []decide.Event
@@ -24,7 +30,7 @@ func (v *vantage) decide(context.Context) {
 	}
 	v.adopt(now)
 	for _, subject := range v.subjects() {
-		v.finish(subject, now)
+		v.finish(subject, held, now)
 	}
 	v.mu.Unlock()
 	for _, line := range lines {
@@ -125,9 +131,10 @@ func (v *vantage) adopt(now decide.Now) {
 }
 
 // finish decides whether an incident is over: its subject is up and, of a
-// region, traffic is home; one that flapped must have stayed up as well. The
+// region, traffic is home; one that flapped must have stayed up as well. A
+// vantage before this one may know of more, such as homes that it moved. The
 // caller holds mu.
-func (v *vantage) finish(name string, now decide.Now) {
+func (v *vantage) finish(name string, held map[string]bool, now decide.Now) {
 	i, s := v.incidents[name], v.verdicts.Subjects[name]
 	switch {
 	case i.Region && v.displaced(name):
@@ -136,6 +143,7 @@ func (v *vantage) finish(name string, now decide.Now) {
 			v.changed()
 		}
 	case i.Open || s.Status != decide.Up:
+	case held[i.ID] && !i.Over:
 	case i.Over:
 		// Kept while the decider might reopen it, and others may need to hear.
 		if s.Incident.ID != i.ID && now.Elapsed-i.closed >= v.params.Reopen {
