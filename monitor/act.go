@@ -80,6 +80,9 @@ func (v *vantage) act(ctx context.Context) {
 	}
 	if a.due != due || a.shown == nil {
 		a.due, a.since, a.next = due, now, now
+		if a.shown == nil {
+			a.changed, a.shown, a.refused = map[string]bool{}, map[string]bool{}, map[string]string{}
+		}
 		v.mu.Lock()
 		v.stuck, v.stuckAt = "", now // what blocked the last move need not block this one
 		v.mu.Unlock()

@@ -38,6 +38,10 @@ type Moment struct {
 // maxMoments bounds a story; the middle of a longer one is left out.
 const maxMoments = 100
 
+// maxRefused is how many refused attempts at one message are kept: a provider
+// may refuse for days.
+const maxRefused = 12
+
 // maxPast is how many incidents are remembered after their end.
 const maxPast = 20
 
@@ -86,6 +90,8 @@ func (i *Incident) reached(kind, admin string) bool {
 func (i *Incident) take(t observe.Text) bool {
 	at := slices.IndexFunc(i.Texts, t.Same)
 	switch {
+	case at < 0 && t.State == observe.Refused && i.refused(t) >= maxRefused:
+		return false
 	case at < 0:
 		i.Texts = append(i.Texts, t)
 		slices.SortStableFunc(i.Texts, func(a, b observe.Text) int {
@@ -96,7 +102,19 @@ func (i *Incident) take(t observe.Text) bool {
 	default:
 		i.Texts[at] = t
 	}
+	i.Texts = slices.DeleteFunc(slices.Clone(i.Texts), func(u observe.Text) bool { return u.State == observe.Refused && i.refused(u) >= maxRefused })
 	return true
+}
+
+// refused counts the later attempts at the same message that were refused.
+func (i *Incident) refused(t observe.Text) int {
+	n := 0
+	for _, u := range i.Texts {
+		if u.State == observe.Refused && u.Kind == t.Kind && u.Admin == t.Admin && (u.At.After(t.At) || u.At.Equal(t.At) && u.N > t.N) {
+			n++
+		}
+	}
+	return n
 }
 
 // acknowledge records that somebody looks after the incident and says whether

@@ -198,6 +198,14 @@ func (v *vantage) aliveDue(wall time.Time) []message {
 	id := fmt.Sprintf("%04dW%02d", year, week)
 	if v.alive.ID != id {
 		v.alive = &Incident{ID: id, Subject: kindAlive, Since: at}
+		// A vantage whose clock is ahead may have sent it.
+		for _, e := range v.board.Latest() {
+			for _, t := range e.Texts {
+				if t.Incident == id {
+					v.alive.take(t)
+				}
+			}
+		}
 	}
 	open, votes := 0, 0
 	for _, i := range v.incidents {

@@ -14,13 +14,9 @@ import (
 	"github.com/espra/protoplex/nodes"
 )
 
-const (
-	// maxCopies is how many copies of a message may reach a person: one page
-	// twice is better than none, and three are worse than two.
-	maxCopies = 2
-	// maxTries bounds the attempts at one message that providers refuse.
-	maxTries = 20
-)
+// maxCopies is how many copies of a message may reach a person: one page twice
+// is better than none, and three are worse than two.
+const maxCopies = 2
 
 // lateAfter is how long a provider may take to deliver before the next is asked.
 func (c *Config) lateAfter() time.Duration { return 18 * c.Probe }
@@ -93,8 +89,7 @@ func (v *vantage) pending(now time.Duration) []attempt {
 		if !wanted(tries) {
 			continue
 		}
-		order := v.order(m.region)
-		attempts = append(attempts, attempt{message: m, texter: order[len(tries)%len(order)]})
+		attempts = append(attempts, attempt{message: m, texter: v.after(tries, m.region)})
 	}
 	for key := range v.pager.seen {
 		if !live[key] {
@@ -117,7 +112,17 @@ func wanted(tries []observe.Text) bool {
 			copies++
 		}
 	}
-	return copies < maxCopies && len(tries) < maxTries
+	return copies < maxCopies
+}
+
+// after gives the provider to ask after these attempts, oldest first.
+func (v *vantage) after(tries []observe.Text, lost string) texter {
+	order := v.order(lost)
+	if len(tries) == 0 {
+		return order[0]
+	}
+	last := slices.IndexFunc(order, func(t texter) bool { return t.Name() == tries[len(tries)-1].Provider })
+	return order[(last+1)%len(order)]
 }
 
 // order gives the providers in the order in which to ask them: as configured,

@@ -279,3 +279,25 @@ func TestTimeline(t *testing.T) {
 	require.Equal(t, "over", s.Incidents[k].State)
 	require.Contains(t, string(text), "open-0 to ana by fremont through twilio: accepted")
 }
+
+// A key that lost its rights is told of to those who were paged, as it keeps the
+// names where they are.
+func TestDeniedKeyIsPaged(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 12, time.Second, "linode")
+	for _, v := range d.vantages {
+		v.cfg.ActorDelay = 400 * time.Millisecond
+		v.file("/wrong", "not the token")
+		v.cfg.Providers[0].Token = "/wrong"
+		v.start()
+	}
+	first := d.vantages[0]
+	first.wait(1, "first verdict target=us-east ")
+	first.wait(1, "homes are stuck incident= why=linode denies our key")
+	require.Empty(t, d.texts(ana), "while nothing has to move")
+	d.regions["us-east"].broken.Store(true)
+	first.wait(1, "sms sent admins=ana, raj text=ESPRA STUCK us-east")
+	texts := d.texts(ana)
+	require.Len(t, texts, 2)
+	require.Regexp(t, `^ESPRA STUCK us-east since \d\d:\d\d:\d\dZ\. DNS not moved: linode denies our key\. `, texts[1])
+}

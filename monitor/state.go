@@ -93,7 +93,8 @@ func (v *vantage) restore() {
 	for name, i := range s.Incidents {
 		// What this file says of long ago was finished by others. If it was not,
 		// they claim it, and it is taken up again under its name.
-		old := len(v.cfg.Peers) > 0 && wall.Sub(s.At) > v.params.Reopen
+		age := wall.Sub(s.At)
+		old := len(v.cfg.Peers) > 0 && (age < 0 || age > v.params.Reopen)
 		if old || !slices.Contains(v.cfg.subjects(), name) {
 			v.bury(i)
 			continue
