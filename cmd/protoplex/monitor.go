@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -139,7 +140,11 @@ func (v *vantage) runCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := monitor.Run(c.Context(), m, []string{"--config", v.file}); err != nil && !errors.Is(err, context.Canceled) {
+			file, err := filepath.Abs(v.file) // as a Machine's disk wants it
+			if err != nil {
+				return status{statusUsage, err}
+			}
+			if err := monitor.Run(c.Context(), m, []string{"--config", file}); err != nil && !errors.Is(err, context.Canceled) {
 				return status{statusBroken, err}
 			}
 			return nil
