@@ -22,10 +22,11 @@ import (
 const maxPlanAge = 30 * time.Second
 
 // The actor's pace follows that of the probes.
-func (c *Config) readBack() time.Duration   { return 2 * c.Probe }  // one act waits so long for the name servers
-func (c *Config) lookPause() time.Duration  { return c.Probe / 5 }  // between two looks at them
-func (c *Config) retryPause() time.Duration { return c.Probe }      // between two acts that left something to do
-func (c *Config) reconcile() time.Duration  { return 30 * c.Probe } // between two looks at zones that were right
+func (c *Config) readBack() time.Duration   { return 2 * c.Probe }      // one act waits so long for the name servers
+func (c *Config) lookPause() time.Duration  { return c.Probe / 5 }      // between two looks at them
+func (c *Config) retryPause() time.Duration { return c.Probe }          // between two acts that left something to do
+func (c *Config) stuckAfter() time.Duration { return 3 * c.ActorDelay } // others may fare better than this vantage
+func (c *Config) reconcile() time.Duration  { return 30 * c.Probe }     // between two looks at zones that were right
 
 // actor is what the acting goroutine remembers.
 type actor struct {
@@ -79,6 +80,12 @@ func (v *vantage) act(ctx context.Context) {
 	}
 	if a.due != due || a.shown == nil {
 		a.due, a.since, a.next = due, now, now
+		if a.shown == nil {
+			a.changed, a.shown, a.refused = map[string]bool{}, map[string]bool{}, map[string]string{}
+		}
+		v.mu.Lock()
+		v.stuck, v.stuckAt = "", now // what blocked the last move need not block this one
+		v.mu.Unlock()
 	}
 	if now < a.next || !v.turn(a.since) {
 		return
@@ -113,13 +120,15 @@ func (v *vantage) bring(ctx context.Context) {
 		return // nothing is known yet
 	}
 	plans := map[string][]home.Change{}
-	for _, s := range views {
-		if s.err != nil {
+	errs := make([]error, len(views)) // what keeps each provider from showing the homes
+	for i, s := range views {
+		if errs[i] = s.err; s.err != nil {
 			v.once(s.name, s.err, "provider not readable")
 			continue
 		}
 		changes, err := home.Plan(v.hosts, want, regions, s.records, v.cfg.Guard)
 		v.once(s.name, err, "plan refused")
+		errs[i] = err
 		if len(changes) > 0 {
 			plans[s.name] = changes
 			a.shown[s.name] = false
@@ -144,11 +153,14 @@ func (v *vantage) bring(ctx context.Context) {
 			v.remember(home.Current(v.hosts, current, asRecords(plans[s.name][:made])))
 		}
 		if err != nil {
+			errs[i] = err
 			v.log.Warn("provider half changed", "provider", s.name, "incident", v.incidentOf(want), "made", made, "of", len(plans[s.name]), "error", err)
+			v.note(want, "half changed", fmt.Sprintf("%s: %d of %d: %v", s.name, made, len(plans[s.name]), err))
 			return
 		}
 		if made > 0 {
 			v.log.Info("provider changed", "provider", s.name, "incident", v.incidentOf(want), "changes", made)
+			v.note(want, "changed", fmt.Sprintf("%s: %d records", s.name, made))
 		}
 		// Only what was just changed is worth waiting for.
 		shown[i] = v.await(ctx, s, want, made > 0)
@@ -164,10 +176,12 @@ func (v *vantage) bring(ctx context.Context) {
 			a.shown[s.name] = true
 			if len(a.changed) > 0 {
 				v.log.Info("provider read back", "provider", s.name, "authorities", len(s.authorities), "incident", v.incidentOf(want))
+				v.note(want, "read back", fmt.Sprintf("%s: %d name servers", s.name, len(s.authorities)))
 			}
 		}
 		all = all && shown[i]
 	}
+	v.stick(want, views, errs)
 	if all {
 		v.settle(want)
 	}
@@ -198,6 +212,56 @@ func (v *vantage) settle(want map[string]home.Home) {
 	}
 	for _, g := range groups(moved) {
 		v.log.Info(message, "hosts", g.hosts, "region", g.Region, "epoch", g.Epoch, "incident", v.incidentOf(moved), "complete", complete)
+		v.note(moved, message, fmt.Sprintf("%s: %s, epoch %d", g.hosts, g.Region, g.Epoch))
+	}
+}
+
+// stick keeps what no retry will help with: whoever was paged for the region
+// must hear that its names do not move.
+func (v *vantage) stick(want map[string]home.Home, views []view, errs []error) {
+	var reasons []string
+	for i, s := range views {
+		if why := needsPerson(errs[i]); why != "" {
+			reasons = append(reasons, s.name+" "+why)
+		}
+	}
+	stuck, now := strings.Join(reasons, ", "), v.m.Elapsed()
+	v.mu.Lock()
+	news := stuck != v.stuck
+	if v.stuck == "" {
+		v.stuckAt = now
+	}
+	v.stuck = stuck
+	v.mu.Unlock()
+	if news && stuck != "" {
+		v.log.Error("homes are stuck", "incident", v.incidentOf(want), "why", stuck)
+		v.note(want, "stuck", stuck)
+	}
+}
+
+// needsPerson says in a few words why only a person can help, or "".
+func needsPerson(err error) string {
+	switch {
+	case errors.Is(err, zone.ErrDenied):
+		return "denies our key"
+	case errors.Is(err, zone.ErrConflict):
+		return "refuses the change"
+	case errors.Is(err, zone.ErrGuard):
+		return "would change too much"
+	case errors.Is(err, home.ErrForeign):
+		return "has records of others there"
+	}
+	return ""
+}
+
+// note adds to the story of the incident that a move belongs to, if any.
+func (v *vantage) note(want map[string]home.Home, what, text string) {
+	id, at := v.incidentOf(want), v.m.Now()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if i := v.byID(id); i != nil {
+		i.note(at, what, text)
+		v.changed()
 	}
 }
 
@@ -372,6 +436,7 @@ func (v *vantage) logPlan(want map[string]home.Home, plans map[string][]home.Cha
 	for _, g := range groups(moving) {
 		v.log.Info("plan", "incident", v.incidentOf(moving), "hosts", g.hosts, "region", g.Region, "epoch", strconv.FormatUint(g.Epoch, 10),
 			"changes", changes, "records", records)
+		v.note(moving, "plan", fmt.Sprintf("%s to %s, epoch %d", g.hosts, g.Region, g.Epoch))
 	}
 }
 

@@ -98,7 +98,7 @@ func BenchmarkVantage(b *testing.B) {
 	}
 	v := &vantage{
 		m: m, log: m.Log(), cfg: c, params: c.params(), unsaved: make(chan struct{}, 1), board: observe.NewBoard(nil),
-		verdicts: decide.State{Subjects: map[string]decide.Subject{}}, incidents: map[string]*incident{}, recorder: record.Open(m, c.Record, names),
+		verdicts: decide.State{Subjects: map[string]decide.Subject{}}, incidents: map[string]*Incident{}, recorder: record.Open(m, c.Record, names),
 	}
 	require.NoError(b, v.makeProbes())
 	fill(v.recorder, names, m.Now())

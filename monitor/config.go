@@ -20,6 +20,7 @@ import (
 	"github.com/espra/protoplex/monitor/decide"
 	"github.com/espra/protoplex/monitor/home"
 	"github.com/espra/protoplex/monitor/probe"
+	"github.com/espra/protoplex/monitor/sms"
 	"github.com/espra/protoplex/monitor/strict"
 )
 
@@ -27,13 +28,14 @@ import (
 // agree on everything but name, rank, listen, files and peers. The file
 // testdata/monitor.yaml shows every key.
 type Config struct {
-	Name   string `yaml:"name"`            // of this vantage, unique
-	Rank   int    `yaml:"rank"`            // unique; the lowest acts first
-	Listen string `yaml:"listen"`          // host:port for observations and status
-	Cert   string `yaml:"cert,omitempty"`  // PEM file with certificate and key; without it plain HTTP
-	Key    string `yaml:"key"`             // PEM file with the Ed25519 key that signs observations (PKCS #8)
-	Roots  string `yaml:"roots,omitempty"` // PEM file of trusted roots; without it the system's
-	State  string `yaml:"state"`           // file that keeps incidents and pages across restarts
+	Name   string `yaml:"name"`             // of this vantage, unique
+	Rank   int    `yaml:"rank"`             // unique; the lowest acts first
+	Listen string `yaml:"listen"`           // host:port for observations and status
+	Cert   string `yaml:"cert,omitempty"`   // PEM file with certificate and key; without it plain HTTP
+	Key    string `yaml:"key"`              // PEM file with the Ed25519 key that signs observations (PKCS #8)
+	Roots  string `yaml:"roots,omitempty"`  // PEM file of trusted roots; without it the system's
+	State  string `yaml:"state"`            // file that keeps incidents and pages across restarts
+	Secret string `yaml:"secret,omitempty"` // file with at least 16 letters, the same everywhere; without it nobody can acknowledge
 	Peers  []Peer `yaml:"peers"`
 	Status string `yaml:"status,omitempty"` // link put into messages, before the incident's id
 
@@ -44,19 +46,24 @@ type Config struct {
 	Controls []Control `yaml:"controls"` // sites of others: who cannot reach half of them abstains
 	Targets  []Target  `yaml:"targets"`
 
-	Probe      time.Duration `yaml:"probe"`       // one round
-	Limit      time.Duration `yaml:"limit"`       // of each phase of a probe
-	OpenAfter  int           `yaml:"open-after"`  // failed rounds
-	CloseAfter int           `yaml:"close-after"` // good rounds
-	HoldDown   time.Duration `yaml:"hold-down"`
-	BlindAfter time.Duration `yaml:"blind-after"`
-	ActorDelay time.Duration `yaml:"actor-delay"`
+	Probe       time.Duration `yaml:"probe"`       // one round
+	Limit       time.Duration `yaml:"limit"`       // of each phase of a probe
+	OpenAfter   int           `yaml:"open-after"`  // failed rounds
+	CloseAfter  int           `yaml:"close-after"` // good rounds
+	HoldDown    time.Duration `yaml:"hold-down"`
+	BlindAfter  time.Duration `yaml:"blind-after"`
+	SilentAfter time.Duration `yaml:"silent-after"` // a vantage that the others do not hear for so long is an incident
+	ActorDelay  time.Duration `yaml:"actor-delay"`
 
 	Homes     []HomeConfig `yaml:"homes"`
 	Providers []Provider   `yaml:"dns"`
 	Guard     int          `yaml:"guard"` // percent of a zone that one plan may change or delete
-	SMS       SMSConfig    `yaml:"sms"`
-	Admins    []Admin      `yaml:"admins"`
+
+	SMS      []sms.Provider  `yaml:"sms,omitempty"` // in the order in which to ask them
+	Admins   []Admin         `yaml:"admins,omitempty"`
+	Escalate []Level         `yaml:"escalate,omitempty"` // all admins at once when left out
+	Alive    *AliveConfig    `yaml:"alive,omitempty"`    // no weekly text when left out
+	Silences []SilenceConfig `yaml:"silences,omitempty"`
 }
 
 // Peer is another vantage.
@@ -100,41 +107,22 @@ type Provider struct {
 	Authorities []string `yaml:"authorities"` // host:port of each of its name servers
 }
 
-// SMSConfig is the SMS provider.
-type SMSConfig struct {
-	URL     string `yaml:"url"`
-	Account string `yaml:"account"`
-	Token   string `yaml:"token"` // file
-	From    string `yaml:"from"`
-}
-
-// Admin is a person to page.
-type Admin struct {
-	Name  string `yaml:"name"`
-	Phone string `yaml:"phone"`
-}
-
 // maxConfig bounds the files that are read at start.
 const maxConfig = 1 << 20
 
 // ParseConfig reads a configuration file strictly: a key that is not known is an
-// error with its line, and all that is wrong is reported at once. The name is
+// error, and all that is wrong is reported at once, with its place. The name is
 // for messages.
 func ParseConfig(name string, text []byte) (Config, error) {
 	c := Config{
-		Probe: 10 * time.Second, Limit: 4 * time.Second, OpenAfter: 3, CloseAfter: 3,
-		HoldDown: 10 * time.Minute, BlindAfter: 10 * time.Minute, ActorDelay: 20 * time.Second, Guard: 30,
+		Probe: 10 * time.Second, Limit: 4 * time.Second, OpenAfter: 3, CloseAfter: 3, HoldDown: 10 * time.Minute,
+		BlindAfter: 10 * time.Minute, SilentAfter: time.Hour, ActorDelay: 20 * time.Second, Guard: 30,
 	}
 	file, err := strict.Decode(name, text, &c)
-	if err != nil {
-		return c, err
-	}
 	c.askAuthorities()
-	errs := c.checkTargets(file)
-	if err := c.check(); err != nil {
-		errs = append(errs, fmt.Errorf("%s: %w", name, err))
-	}
-	return c, errors.Join(errs...)
+	errs := append([]error{err}, c.check(file)...)
+	errs = append(errs, c.checkTargets(file)...)
+	return c, strict.Join(append(errs, c.checkPeople(file)...))
 }
 
 // askAuthorities completes the DNS targets that name no server.
@@ -169,142 +157,146 @@ var word = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{0,39}$`)
 // phone is a number in international form (ITU-T E.164).
 var phone = regexp.MustCompile(`^\+[1-9][0-9]{6,14}$`)
 
-func (c *Config) check() error {
+// check lists what is wrong with all but people. Every error has the path of
+// the value that it is about.
+func (c *Config) check(file *strict.File) []error {
 	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	needWord := func(what, s string) {
+	bad := func(path, format string, args ...any) { errs = append(errs, file.Errorf(path, format, args...)) }
+	needWord := func(path, what, s string) {
 		if !word.MatchString(s) {
-			bad("%s: %q must be 1 to 40 of a-z, 0-9, dot and dash", what, s)
+			bad(path, "%s: %q must be 1 to 40 of a-z, 0-9, dot and dash", what, s)
 		}
 	}
-	needURL := func(what, s string) {
+	needURL := func(path, what, s string) {
 		if u, err := url.Parse(s); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			bad("%s: %q is no http or https URL", what, s)
+			bad(path, "%s: %q is no http or https URL", what, s)
 		}
 	}
-	needAddress := func(what, s string) {
+	needAddress := func(path, what, s string) {
 		if _, port, err := net.SplitHostPort(s); err != nil || port == "" {
-			bad("%s: %q is not host:port", what, s)
+			bad(path, "%s: %q is not host:port", what, s)
 		}
 	}
-	needFile := func(what, s string) {
+	needFile := func(path, what, s string) {
 		if !strings.HasPrefix(s, "/") {
-			bad("%s: %q is not an absolute file name", what, s)
+			bad(path, "%s: %q is not an absolute file name", what, s)
 		}
 	}
-	names := map[string]string{}
-	unique := func(what, s string) {
-		if names[what+" "+s] != "" {
-			bad("%s: %q is given twice", what, s)
+	names := map[string]bool{}
+	unique := func(path, what, s string) {
+		if names[what+" "+s] {
+			bad(path, "%s: %q is given twice", what, s)
 		}
-		names[what+" "+s] = "seen"
+		names[what+" "+s] = true
 	}
 
-	needWord("name", c.Name)
-	unique("vantage", c.Name)
-	unique("rank", fmt.Sprint(c.Rank))
-	needAddress("listen", c.Listen)
-	needFile("key", c.Key)
-	needFile("state", c.State)
+	needWord("name", "name", c.Name)
+	unique("name", "vantage", c.Name)
+	unique("rank", "rank", fmt.Sprint(c.Rank))
+	needAddress("listen", "listen", c.Listen)
+	needFile("key", "key", c.Key)
+	needFile("state", "state", c.State)
 	if c.Record != "" {
-		needFile("record", c.Record)
+		needFile("record", "record", c.Record)
 	}
-	for _, p := range c.Peers {
-		needWord("peer", p.Name)
-		unique("vantage", p.Name)
-		unique("rank", fmt.Sprint(p.Rank))
-		needURL("peer "+p.Name, p.URL)
+	for k, p := range c.Peers {
+		path := fmt.Sprintf("peers[%d]", k)
+		needWord(path+".name", "peer", p.Name)
+		unique(path+".name", "vantage", p.Name)
+		unique(path+".rank", "rank", fmt.Sprint(p.Rank))
+		needURL(path+".url", "peer "+p.Name, p.URL)
 		if _, err := p.key(); err != nil {
-			bad("peer %s: public-key: %w", p.Name, err)
+			bad(path+".public-key", "peer %s: public-key: %w", p.Name, err)
 		}
 	}
 	if len(c.Controls) == 0 {
-		bad("controls: at least one is needed, to tell a lost target from a lost monitor")
+		bad("controls", "controls: at least one is needed, to tell a lost target from a lost monitor")
 	}
-	for _, t := range c.Controls {
-		needWord("control", t.Name)
-		unique("control", t.Name)
-		needURL("control "+t.Name, t.URL)
+	for k, t := range c.Controls {
+		path := fmt.Sprintf("controls[%d]", k)
+		needWord(path+".name", "control", t.Name)
+		unique(path+".name", "control", t.Name)
+		needURL(path+".url", "control "+t.Name, t.URL)
 	}
-	regions, hosts := map[string]bool{}, map[string]bool{}
+	var regions, hosts []string
 	for _, h := range c.Homes {
-		hosts[h.Host] = true
+		hosts = append(hosts, h.Host)
 	}
-	for _, t := range c.Targets {
-		needWord("target", t.Name)
-		unique("subject", t.Name)
+	for k, t := range c.Targets {
+		path := fmt.Sprintf("targets[%d]", k)
+		needWord(path+".name", "target", t.Name)
+		unique(path+".name", "subject", t.Name)
 		if t.Region != "" {
-			needWord("target "+t.Name+": region", t.Region)
-			regions[t.Region] = true
+			needWord(path+".region", "target "+t.Name+": region", t.Region)
+			if !slices.Contains(regions, t.Region) {
+				unique(path+".region", "subject", t.Region)
+				regions = append(regions, t.Region)
+			}
 		}
-		if t.Home != "" && !hosts[t.Home] {
-			bad("target %s: home: %q is not among the homes", t.Name, t.Home)
+		if t.Home != "" && !slices.Contains(hosts, t.Home) {
+			bad(path+".home", "target %s: home: %q is not among the homes%s", t.Name, t.Home, strict.Suggest(t.Home, hosts))
 		}
 	}
-	for region := range regions {
-		unique("subject", region)
+	for _, name := range c.vantages() {
+		unique("targets", "subject", vantagePrefix+name)
 	}
-	unique("subject", decide.Blind)
-	for what, d := range map[string]time.Duration{
-		"probe": c.Probe, "limit": c.Limit, "hold-down": c.HoldDown, "blind-after": c.BlindAfter, "actor-delay": c.ActorDelay,
+	for _, reserved := range []string{decide.Blind, decide.Everything, kindAlive} {
+		unique("targets", "subject", reserved)
+	}
+	for path, d := range map[string]time.Duration{
+		"probe": c.Probe, "limit": c.Limit, "hold-down": c.HoldDown, "blind-after": c.BlindAfter,
+		"silent-after": c.SilentAfter, "actor-delay": c.ActorDelay,
 	} {
 		if d <= 0 {
-			bad("%s: must be longer than nothing", what)
+			bad(path, "%s: must be longer than nothing", path)
 		}
 	}
-	if c.OpenAfter < 1 || c.CloseAfter < 1 {
-		bad("open-after, close-after: must be at least 1")
+	if c.OpenAfter < 1 {
+		bad("open-after", "open-after: must be at least 1")
+	}
+	if c.CloseAfter < 1 {
+		bad("close-after", "close-after: must be at least 1")
 	}
 	if c.Guard < 1 || c.Guard > 100 {
-		bad("guard: %d is no percentage", c.Guard)
+		bad("guard", "guard: %d is no percentage", c.Guard)
 	}
-	for _, h := range c.Homes {
-		unique("host", h.Host)
+	for k, h := range c.Homes {
+		path := fmt.Sprintf("homes[%d]", k)
+		unique(path+".host", "host", h.Host)
 		if _, ok := dns.IsDomainName(h.Host); !ok || h.Host != strings.ToLower(strings.TrimSuffix(h.Host, ".")) {
-			bad("home: %q is no lower-case domain name without final dot", h.Host)
+			bad(path+".host", "home: %q is no lower-case domain name without final dot", h.Host)
 		}
 		if h.TTL < time.Second {
-			bad("home %s: ttl: must be at least 1s", h.Host)
+			bad(path+".ttl", "home %s: ttl: must be at least 1s", h.Host)
 		}
 		if len(h.Regions) == 0 {
-			bad("home %s: regions: at least one is needed", h.Host)
+			bad(path+".regions", "home %s: regions: at least one is needed", h.Host)
 		}
-		for _, region := range h.Regions {
-			if !regions[region] {
-				bad("home %s: no target speaks for region %q", h.Host, region)
+		for n, region := range h.Regions {
+			if !slices.Contains(regions, region) {
+				bad(fmt.Sprintf("%s.regions[%d]", path, n), "home %s: no target speaks for region %q%s", h.Host, region, strict.Suggest(region, regions))
 			}
 			if h.LB[region] == "" {
-				bad("home %s: no lb for region %q", h.Host, region)
+				bad(path+".lb", "home %s: no lb for region %q", h.Host, region)
 			}
 		}
 	}
-	for _, p := range c.Providers {
-		unique("provider", p.Name)
+	for k, p := range c.Providers {
+		path := fmt.Sprintf("dns[%d]", k)
+		unique(path+".name", "provider", p.Name)
 		if p.Name != "linode" && p.Name != "digitalocean" {
-			bad("dns: %q is neither linode nor digitalocean", p.Name)
+			bad(path+".name", "dns: %q is neither linode nor digitalocean", p.Name)
 		}
-		needURL("dns "+p.Name, p.URL)
-		needFile("dns "+p.Name+": token", p.Token)
+		needURL(path+".url", "dns "+p.Name, p.URL)
+		needFile(path+".token", "dns "+p.Name+": token", p.Token)
 		if len(p.Authorities) == 0 {
-			bad("dns %s: authorities: at least one is needed, to read back", p.Name)
+			bad(path+".authorities", "dns %s: authorities: at least one is needed, to read back", p.Name)
 		}
-		for _, a := range p.Authorities {
-			needAddress("dns "+p.Name+": authorities", a)
-		}
-	}
-	for _, a := range c.Admins {
-		needWord("admin", a.Name)
-		unique("admin", a.Name)
-		if !phone.MatchString(a.Phone) {
-			bad("admin %s: %q is no number in international form", a.Name, a.Phone)
+		for n, a := range p.Authorities {
+			needAddress(fmt.Sprintf("%s.authorities[%d]", path, n), "dns "+p.Name+": authorities", a)
 		}
 	}
-	if len(c.Admins) > 0 {
-		needURL("sms", c.SMS.URL)
-		needFile("sms: token", c.SMS.Token)
-	}
-	slices.SortFunc(errs, func(a, b error) int { return cmp.Compare(a.Error(), b.Error()) })
-	return errors.Join(errs...)
+	return errs
 }
 
 func (p Peer) key() (ed25519.PublicKey, error) {
@@ -322,11 +314,26 @@ func (c *Config) params() decide.Params {
 		Fresh: 3 * c.Probe, BlindAfter: c.BlindAfter,
 		// Traffic comes home a little after the hold-down, and until then the
 		// incident is not over.
-		Reopen: 2 * c.HoldDown,
+		Reopen: 2 * c.HoldDown, Quiet: c.HoldDown,
 		Settle: time.Duration(c.CloseAfter) * c.Probe,
+		// The region's own verdict may be some rounds behind that of a host in it.
+		FoldWait: time.Duration(c.OpenAfter) * c.Probe,
 	}
 	for _, t := range c.Targets {
-		p.Targets = append(p.Targets, decide.Target{Name: t.Name, Region: t.Region})
+		next := decide.Target{Name: t.Name, Region: t.Region}
+		for _, h := range c.Homes {
+			if t.Home == h.Host && t.Region == "" {
+				next.Parents = h.Regions
+			}
+		}
+		p.Targets = append(p.Targets, next)
+	}
+	if len(c.Peers) > 0 {
+		for _, name := range c.vantages() {
+			p.Targets = append(p.Targets, decide.Target{
+				Name: vantagePrefix + name, Parents: []string{decide.Blind}, OpenAfter: max(1, int(c.SilentAfter/c.Probe)),
+			})
+		}
 	}
 	return p
 }
@@ -360,4 +367,13 @@ func parseKey(text []byte) (ed25519.PrivateKey, error) {
 		return nil, fmt.Errorf("a %T, not an Ed25519 key", parsed)
 	}
 	return key, nil
+}
+
+// parseRoots reads trusted certificates in PEM.
+func parseRoots(text []byte) (*x509.CertPool, error) {
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, errors.New("no certificate")
+	}
+	return roots, nil
 }

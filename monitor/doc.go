@@ -11,17 +11,25 @@
 // in DNS at every provider and read back at its name servers (packages home
 // and zone).
 //
+// Admins are told in levels: the first at once, the next by name while nobody
+// acknowledges, by the link in the text or by command. Each text goes to one
+// provider after another until one takes and delivers it. Planned work can be
+// silenced. What one vantage is told it tells the others in its observations.
+//
 // It promises: no verdict without a majority of all configured vantages; no
 // name is pointed at a region that is not up by verdict, or left empty; a page
-// is sent once in the good case, and rather twice than never in a bad one; no
-// state but the small file named in the configuration, without which a vantage
-// still recovers, at the price of a page too many. What was seen is kept as well
-// (package record), for people: nothing is decided by it.
+// is sent once in the good case, twice at most if an actor died, and never not
+// at all while a provider takes it; one all-clear to whoever was paged; no
+// state but the small file named in the configuration, without which, or with
+// an old copy of it, a vantage still recovers, at the price of a page too many.
+// What was seen is kept as well (package record), for people: nothing is decided
+// by it.
 //
-// What may fail: peers, providers, name servers and the SMS gateway may all be
+// What may fail: peers, providers, name servers and SMS gateways may all be
 // away or slow for as long as they like; each is tried again, apart from the
-// others, and the log says what is half done.
+// others, and the incident's story says what is half done. What only a person
+// can mend is told to those who were paged.
 //
 // Start reading at Run, then vantage.round, vantage.decide, vantage.page and
-// vantage.act.
+// vantage.act; Incident is what they share.
 package monitor

@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"log/slog"
 	"testing"
 	"time"
 
@@ -9,11 +10,15 @@ import (
 
 	"github.com/espra/protoplex/monitor/decide"
 	"github.com/espra/protoplex/monitor/home"
+	"github.com/espra/protoplex/monitor/observe"
 	"github.com/espra/protoplex/monitor/probe"
+	"github.com/espra/protoplex/nodes"
 )
 
+var wall = time.Date(2026, 3, 2, 14, 5, 0, 0, time.UTC)
+
 // still is a vantage that does nothing by itself.
-func still() *vantage {
+func still(t *testing.T) *vantage {
 	c := Config{
 		Name: "fremont", Probe: 10 * time.Second, OpenAfter: 3, HoldDown: 10 * time.Minute,
 		Targets: []Target{
@@ -23,63 +28,63 @@ func still() *vantage {
 		Homes:  []HomeConfig{{Host: "www.espra.com", Regions: []string{"us-east", "eu-west"}, TTL: time.Minute}},
 		Admins: []Admin{{Name: "ana"}},
 	}
+	m, err := nodes.NewOS(nodes.OSOptions{Host: nodes.Host{Name: "fremont"}, Root: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	t.Cleanup(func() { m.Close() })
 	return &vantage{
-		cfg: c, params: c.params(), hosts: c.hosts(), unsaved: make(chan struct{}, 1), verdicts: decide.State{Subjects: map[string]decide.Subject{}},
-		incidents: map[string]*incident{}, homes: map[string]home.Home{"www.espra.com": {Region: "us-east", Epoch: 1}},
+		m: m, log: m.Log(), cfg: c, params: c.params(), hosts: c.hosts(), unsaved: make(chan struct{}, 1), saving: make(chan struct{}, 1),
+		verdicts: decide.State{Subjects: map[string]decide.Subject{}}, board: observe.NewBoard(nil), alive: &Incident{},
+		incidents: map[string]*Incident{}, homes: map[string]home.Home{"www.espra.com": {Region: "us-east", Epoch: 1}},
 	}
 }
 
-// keys of what is due, in order.
-func keys(v *vantage, now time.Duration) (keys []string) {
+// told gives the keys of what is due and not sent, in order.
+func told(v *vantage, now time.Duration) (keys []string) {
 	for _, m := range v.due(now) {
-		keys = append(keys, m.key)
+		if wanted(v.incident(m).tries(m.kind, m.admin.Name)) {
+			keys = append(keys, m.key())
+		}
 	}
 	return keys
 }
 
-func TestWhatFoldsIntoARegionIsNotPaged(t *testing.T) {
-	v := still()
-	v.incidents["www"] = &incident{ID: "WWW", Open: true}
-	v.incidents["apex"] = &incident{ID: "APX", Open: true}
-	require.Equal(t, []string{"open APX ana"}, keys(v, 0), "www may yet be part of a region's loss")
-	v.incidents["us-east"] = &incident{ID: "USE", Open: true, Region: true}
-	require.Equal(t, []string{"open APX ana", "open USE ana"}, keys(v, time.Minute))
-	v.incidents["us-east"].Open = false // in its hold-down
-	require.Equal(t, []string{"open APX ana"}, keys(v, time.Minute))
-	delete(v.incidents, "us-east")
-	require.Equal(t, []string{"open APX ana", "open WWW ana"}, keys(v, time.Minute), "it was www alone")
+// sent records that a message was accepted.
+func sent(i *Incident, kind, admin string) {
+	i.take(observe.Text{Incident: i.ID, Kind: kind, Admin: admin, By: "fremont", N: 1, Provider: "twilio", State: observe.Accepted, At: wall})
 }
 
 func TestMessagesOfOneIncident(t *testing.T) {
-	v := still()
-	i := &incident{ID: "APX", Open: true}
+	v := still(t)
+	i := &Incident{ID: "APX", Subject: "apex", Open: true}
 	v.incidents["apex"] = i
 	steps := []struct {
 		name   string
 		change func()
 		want   []string
 	}{
-		{"down", func() {}, []string{"open APX ana"}},
-		{"paged", func() { v.done("apex", "open APX ana") }, nil},
+		{"down", func() {}, []string{"open-0 APX ana"}},
+		{"paged", func() { sent(i, "open-0", "ana") }, nil},
 		{"up", func() { i.Open, i.Over = false, true }, []string{"clear-0 APX ana"}},
-		{"cleared", func() { v.done("apex", "clear-0 APX ana") }, nil},
-		{"down again", func() { i.Open, i.Over, i.Flaps = true, false, 1 }, []string{"flap APX ana"}},
-		{"told once", func() { v.done("apex", "flap APX ana"); i.Flaps = 2 }, nil},
-		{"up for good", func() { i.Open, i.Over = false, true }, []string{"clear-2 APX ana"}},
-		{"never paged, so nothing to clear", func() { i.Done = nil }, nil},
+		{"cleared", func() { sent(i, "clear-0", "ana") }, nil},
+		{"down again", func() { i.Open, i.Over, i.Flapping = true, false, true }, []string{"flap-1 APX ana"}},
+		{"told once", func() { sent(i, "flap-1", "ana") }, nil},
+		{"up for a moment", func() { i.Open = false }, nil},
+		{"down for a moment", func() { i.Open = true }, nil},
+		{"up for good", func() { i.Open, i.Over, i.Flapping = false, true, false }, []string{"clear-1 APX ana"}},
+		{"never paged, so nothing to clear", func() { i.Texts = nil }, nil},
 	}
 	for _, s := range steps {
 		s.change()
-		require.Empty(t, cmp.Diff(s.want, keys(v, time.Hour)), s.name)
+		require.Empty(t, cmp.Diff(s.want, told(v, time.Hour)), s.name)
 	}
 }
 
 func TestARegionIsOverOnceTrafficIsHome(t *testing.T) {
-	v := still()
-	i := &incident{ID: "USE", Open: true, Region: true}
+	v := still(t)
+	i := &Incident{ID: "USE", Subject: "us-east", Open: true, Region: true}
 	v.incidents["us-east"] = i
 	finish := func(now time.Duration) bool {
-		v.finish("us-east", decide.Now{Elapsed: now, Wall: time.Unix(0, 0).Add(now)})
+		v.finish("us-east", nil, decide.Now{Elapsed: now, Wall: time.Unix(0, 0).Add(now)})
 		return i.Over
 	}
 	away := home.Home{Region: "eu-west", Epoch: 2}
@@ -102,21 +107,34 @@ func TestARegionIsOverOnceTrafficIsHome(t *testing.T) {
 }
 
 func TestWhatFlappedMustStayUp(t *testing.T) {
-	v := still()
-	i := &incident{ID: "APX", Flaps: 1}
+	v := still(t)
+	i := &Incident{ID: "APX", Subject: "apex", Flapping: true}
 	v.incidents["apex"] = i
-	v.verdicts.Subjects["apex"] = decide.Subject{Status: decide.Up, Flaps: 1}
-	v.finish("apex", decide.Now{Elapsed: v.cfg.HoldDown - 1})
+	v.verdicts.Subjects["apex"] = decide.Subject{Status: decide.Up, Flapping: true}
+	v.finish("apex", nil, decide.Now{Elapsed: v.cfg.HoldDown - 1})
 	require.False(t, i.Over)
-	v.finish("apex", decide.Now{Elapsed: v.cfg.HoldDown})
+	v.finish("apex", map[string]bool{"APX": true}, decide.Now{Elapsed: v.cfg.HoldDown})
+	require.False(t, i.Over, "a vantage before this one knows of more")
+	v.finish("apex", nil, decide.Now{Elapsed: v.cfg.HoldDown})
 	require.True(t, i.Over)
 }
 
 func TestAdoptedNameKeepsWhatWasDone(t *testing.T) {
-	v := still()
-	v.incidents["apex"] = &incident{ID: "OLD", Open: true, Done: []string{"open OLD ana"}}
-	v.verdicts.Subjects["apex"] = decide.Subject{Status: decide.Down, Incident: decide.Incident{ID: "NEW"}}
-	v.adopt()
+	v := still(t)
+	i := &Incident{ID: "OLD", Subject: "apex", Open: true, Since: wall}
+	sent(i, "open-0", "ana")
+	v.incidents["apex"] = i
+	adopt := func(since time.Time) {
+		v.verdicts.Subjects["apex"] = decide.Subject{Status: decide.Down, Incident: decide.Incident{ID: "NEW", Since: since}}
+		v.adopt(decide.Now{})
+	}
+	adopt(wall.Add(5 * time.Minute)) // clocks differ
 	require.Equal(t, "NEW", v.incidents["apex"].ID)
-	require.Empty(t, keys(v, time.Hour), "nobody is paged for the new name")
+	require.Empty(t, told(v, time.Hour), "nobody is paged for the new name")
+
+	v.incidents["apex"].ID = "OLD"
+	adopt(wall.Add(time.Hour))
+	require.Equal(t, "NEW", v.incidents["apex"].ID)
+	require.Equal(t, []string{"open-0 NEW ana"}, told(v, time.Hour), "that is another outage")
+	require.Len(t, v.past, 1)
 }

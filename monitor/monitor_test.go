@@ -31,6 +31,7 @@ import (
 	"github.com/espra/protoplex/fakes/sms"
 	"github.com/espra/protoplex/monitor"
 	"github.com/espra/protoplex/monitor/probe"
+	monitorsms "github.com/espra/protoplex/monitor/sms"
 	"github.com/espra/protoplex/nodes"
 )
 
@@ -100,6 +101,7 @@ eu-1.live CNAME eu-west.elb.amazonaws.com.
 _home.eu-1.live TXT "v=home1 region=eu-west epoch=1"
 `
 	token   = "secret"
+	shared  = "sixteen or more letters"
 	account = "AC00000000000000000000000000000001"
 	admins  = 2
 )
@@ -156,6 +158,7 @@ func newDesk(t *testing.T, number int, ttl time.Duration, providers ...string) *
 		require.NoError(t, err)
 		v.file("/key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
 		v.file("/token", token+"\n")
+		v.file("/secret", shared+"\n")
 		d.vantages = append(d.vantages, v)
 	}
 	return d
@@ -167,7 +170,8 @@ func (d *desk) config(name string, rank int, ttl time.Duration, providers []stri
 		Status: "https://status.espra.com/", Controls: []monitor.Control{{Name: "control", URL: d.control.url}},
 		Probe: 300 * time.Millisecond, Limit: 2 * time.Second, OpenAfter: 3, CloseAfter: 3,
 		HoldDown: 1500 * time.Millisecond, BlindAfter: time.Minute, ActorDelay: 1200 * time.Millisecond, Guard: 30,
-		SMS:    monitor.SMSConfig{URL: "http://" + d.net + "30:8080", Account: account, Token: "/token", From: "+15550000000"},
+		SilentAfter: time.Minute, Secret: "/secret",
+		SMS:    []monitorsms.Provider{{Kind: "twilio", URL: "http://" + d.net + "30:8080", Account: account, Token: "/token", From: "+15550000000"}},
 		Admins: []monitor.Admin{{Name: "ana", Phone: "+15550000001"}, {Name: "raj", Phone: "+15550000002"}},
 	}
 	for _, region := range slices.Sorted(maps.Keys(d.regions)) {
@@ -360,7 +364,7 @@ func TestRegionIsLostAndComesHome(t *testing.T) {
 	for _, to := range []string{"+15550000001", "+15550000002"} {
 		texts := d.texts(to)
 		require.Len(t, texts, 2, "one page and one all-clear: %q", texts)
-		require.Regexp(t, `^ESPRA DOWN us-east since \d\d:\d\d:\d\dZ, [23]/3 vantages\. Moving DNS to eu-west\. `+id+` https://status\.espra\.com/`+id+`$`, texts[0])
+		require.Regexp(t, `^ESPRA DOWN us-east since \d\d:\d\d:\d\dZ, [23]/3 vantages\. Moving DNS to eu-west\. `+id+` https://status\.espra\.com/`+id+`-[A-Z2-7]{8}$`, texts[0])
 		require.Regexp(t, `^ESPRA OK us-east, traffic home \d\d:\d\d:\d\dZ\. `+id+` closed after 1m`, texts[1])
 	}
 	for _, v := range d.vantages[1:] {

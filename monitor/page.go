@@ -2,229 +2,365 @@ package monitor
 
 import (
 	"context"
+	"errors"
+	"net/http/httptrace"
 	"slices"
-	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
-	"github.com/espra/protoplex/monitor/decide"
-	"github.com/espra/protoplex/monitor/home"
+	"github.com/espra/protoplex/monitor/observe"
 	"github.com/espra/protoplex/monitor/sms"
 	"github.com/espra/protoplex/nodes"
 )
 
-// maxAttempts bounds how often this vantage sends one message whose outcome is
-// not "accepted"; the waits between them double. The others have their own
-// attempts.
-const maxAttempts = 5
+// maxCopies is how many copies of a message may reach a person: one page twice
+// is better than none, and three are worse than two.
+const maxCopies = 2
 
-// pager remembers attempts. It belongs to the paging goroutine.
+// lateAfter is how long a provider may take to deliver before the next is asked.
+func (c *Config) lateAfter() time.Duration { return 18 * c.Probe }
+
+// pager is what the paging goroutine remembers between its turns.
 type pager struct {
-	attempts map[string]attempt
+	seen  map[string]time.Duration // by message: since when it is due
+	tries map[string]int           // by message: attempts of this run
+	next  map[string]time.Duration // by message: no attempt before
+	asked map[observe.Text]delivery
 }
 
-type attempt struct {
-	count int
-	next  time.Duration
-}
+// delivery is how asking after a text goes on.
+type delivery struct{ since, next time.Duration }
 
-// message is one text for one admin.
-type message struct {
-	key      string // names the action for all vantages: "<kind> <incident> <admin>"
-	incident string
-	subject  string
-	admin    Admin
-	text     string
-	since    time.Duration // when it became due
+// texter is one SMS provider.
+type texter struct {
+	sms.Texter
+	region string // that it stands in
 }
 
 // page sends what is due and not done, if it is this vantage's turn.
 func (v *vantage) page(ctx context.Context) {
-	if v.texter == nil {
-		return
+	if v.pager.seen == nil {
+		v.pager = pager{map[string]time.Duration{}, map[string]int{}, map[string]time.Duration{}, map[observe.Text]delivery{}}
 	}
-	if v.pager.attempts == nil {
-		v.pager.attempts = map[string]attempt{}
-	}
-	v.learn()
-	now := v.m.Elapsed()
-	due := slices.DeleteFunc(v.due(now), func(msg message) bool {
-		a := v.pager.attempts[msg.key]
-		return !v.turn(msg.since) || a.count >= maxAttempts || now < a.next
-	})
-	if len(due) == 0 {
-		return
-	}
-	outcomes := make([]sms.Outcome, len(due))
-	places := make([]int, len(due))
-	for i := range places {
-		places[i] = i
-	}
-	nodes.FanOut(ctx, v.m, "page", places, func(ctx context.Context, i int) {
-		ctx, cancel := nodes.Timeout(ctx, v.m, "sms "+due[i].key, apiLimit)
-		defer cancel()
-		receipt, err := v.texter.Text(ctx, due[i].admin.Phone, due[i].text)
-		outcomes[i] = receipt.Outcome
-		if err != nil {
-			v.log.Warn("sms not accepted", "admin", due[i].admin.Name, "incident", due[i].incident, "outcome", string(outcomes[i]), "error", err)
+	news := v.learn()
+	// Whoever has just started asks around first what was sent.
+	if now := v.m.Elapsed(); len(v.texters) > 0 && (len(v.cfg.Peers) == 0 || now-v.started >= v.params.Fresh) {
+		due := v.pending(now)
+		if len(due) > 0 {
+			v.sendTexts(ctx, due)
+			news = true
 		}
-	})
-	now = v.m.Elapsed()
-	v.mu.Lock()
-	for i, msg := range due {
-		if outcomes[i] == sms.Accepted {
-			v.done(msg.subject, msg.key)
-			delete(v.pager.attempts, msg.key)
-			continue
+		if v.askDeliveries(ctx) {
+			news = true
 		}
-		a := v.pager.attempts[msg.key]
-		v.pager.attempts[msg.key] = attempt{a.count + 1, now + 3*v.cfg.Probe<<a.count}
 	}
-	v.mu.Unlock()
-	v.logSent(due, outcomes)
-	v.publish(ctx, "page") // the others are waiting to hear of it
+	if news {
+		v.publish(ctx, "page") // the others are waiting to hear of it
+	}
 }
 
-// logSent writes one line for each text and outcome.
-func (v *vantage) logSent(due []message, outcomes []sms.Outcome) {
+// attempt is one message on its way through one provider.
+type attempt struct {
+	message
+	texter  texter
+	record  observe.Text
+	outcome sms.Outcome
+	err     error
+}
+
+// pending gives the attempts that should be made now.
+func (v *vantage) pending(now time.Duration) []attempt {
+	due := v.due(now)
+	live := map[string]bool{}
+	var attempts []attempt
+	for _, m := range due {
+		key := m.key()
+		live[key] = true
+		if _, ok := v.pager.seen[key]; !ok {
+			v.pager.seen[key] = now
+		}
+		if now < v.pager.next[key] || !v.turn(v.pager.seen[key]) {
+			continue
+		}
+		v.mu.Lock()
+		tries := v.incident(m).tries(m.kind, m.admin.Name)
+		v.mu.Unlock()
+		if !wanted(tries) {
+			continue
+		}
+		attempts = append(attempts, attempt{message: m, texter: v.after(tries, m.region)})
+	}
+	for key := range v.pager.seen {
+		if !live[key] {
+			delete(v.pager.seen, key)
+			delete(v.pager.tries, key)
+			delete(v.pager.next, key)
+		}
+	}
+	return attempts
+}
+
+// wanted says whether a message needs one more attempt after these.
+func wanted(tries []observe.Text) bool {
+	copies := 0
+	for _, t := range tries {
+		switch t.State {
+		case observe.Accepted, observe.Delivered:
+			return false
+		case observe.Begun, observe.Unclear, observe.Late:
+			copies++
+		}
+	}
+	return copies < maxCopies
+}
+
+// after gives the provider to ask after these attempts, oldest first.
+func (v *vantage) after(tries []observe.Text, lost string) texter {
+	order := v.order(lost)
+	if len(tries) == 0 {
+		return order[0]
+	}
+	last := slices.IndexFunc(order, func(t texter) bool { return t.Name() == tries[len(tries)-1].Provider })
+	return order[(last+1)%len(order)]
+}
+
+// order gives the providers in the order in which to ask them: as configured,
+// but those that stand in the lost region last.
+func (v *vantage) order(lost string) []texter {
+	order := slices.Clone(v.texters)
+	slices.SortStableFunc(order, func(a, b texter) int {
+		in := func(t texter) int {
+			if lost != "" && (t.region == lost || strings.HasPrefix(t.region, lost+"-")) {
+				return 1
+			}
+			return 0
+		}
+		return in(a) - in(b)
+	})
+	return order
+}
+
+// incident is what keeps the attempts at a message. The caller holds mu.
+func (v *vantage) incident(m message) *Incident {
+	if m.kind == kindAlive {
+		return v.alive
+	}
+	if i := v.incidents[m.subject]; i != nil && i.ID == m.incident {
+		return i
+	}
+	return &Incident{ID: m.incident} // it went while we were busy
+}
+
+// sendTexts makes the attempts. Each is on disk before it goes out: whoever starts
+// again after a crash must know that it may have been sent.
+func (v *vantage) sendTexts(ctx context.Context, attempts []attempt) {
+	wall := v.m.Now().UTC()
+	v.mu.Lock()
+	for k := range attempts {
+		a := &attempts[k]
+		i := v.incident(a.message)
+		n := 1
+		for _, t := range i.tries(a.kind, a.admin.Name) {
+			if t.By == v.cfg.Name {
+				n = max(n, t.N+1)
+			}
+		}
+		a.record = observe.Text{Incident: a.incident, Kind: a.kind, Admin: a.admin.Name, By: v.cfg.Name, N: n,
+			Provider: a.texter.Name(), State: observe.Begun, At: wall}
+		i.take(a.record)
+	}
+	v.mu.Unlock()
+	v.changed()
+	v.save(ctx) // a disk that is full is no reason to let people sleep
+
+	places := make([]int, len(attempts))
+	for k := range places {
+		places[k] = k
+	}
+	nodes.FanOut(ctx, v.m, "page", places, func(ctx context.Context, k int) {
+		a := &attempts[k]
+		ctx, cancel := nodes.Timeout(ctx, v.m, "sms "+a.key(), apiLimit)
+		defer cancel()
+		var connected atomic.Bool
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
+		receipt, err := a.texter.Text(ctx, a.admin.Phone, a.text)
+		a.outcome, a.err, a.record.Receipt = receipt.Outcome, err, receipt.ID
+		if a.outcome == sms.Unknown && !connected.Load() {
+			a.outcome = sms.Refused // it never left this machine
+		}
+	})
+	now := v.m.Elapsed()
+	v.mu.Lock()
+	for k := range attempts {
+		a := &attempts[k]
+		switch a.outcome {
+		case sms.Accepted:
+			a.record.State = observe.Accepted
+		case sms.Refused:
+			a.record.State = observe.Refused
+		default:
+			a.record.State = observe.Unclear
+		}
+		v.incident(a.message).take(a.record)
+		v.pace(a, now)
+	}
+	v.mu.Unlock()
+	v.changed()
+	v.save(ctx)
+	v.logSent(attempts)
+}
+
+// pace says when a message that was not accepted is tried again: at once while
+// there is another provider to ask, then ever more slowly.
+func (v *vantage) pace(a *attempt, now time.Duration) {
+	key := a.key()
+	if a.outcome == sms.Accepted {
+		delete(v.pager.tries, key)
+		return
+	}
+	v.pager.tries[key]++
+	rounds, rest := v.pager.tries[key]/len(v.texters), v.pager.tries[key]%len(v.texters)
+	if rest == 0 {
+		v.pager.next[key] = now + 3*v.cfg.Probe<<min(rounds-1, 5)
+	}
+}
+
+// logSent writes one line for each text and outcome, and one for each failure.
+func (v *vantage) logSent(attempts []attempt) {
 	logged := map[string]bool{}
-	for i, msg := range due {
-		same := msg.text + "\n" + string(outcomes[i])
+	for k, a := range attempts {
+		if a.err != nil {
+			v.log.Warn("sms not accepted", "admin", a.admin.Name, "incident", a.incident, "provider", a.texter.Name(),
+				"outcome", string(a.outcome), "error", a.err)
+		}
+		same := a.text + "\n" + string(a.outcome) + "\n" + a.texter.Name()
 		if logged[same] {
 			continue
 		}
 		logged[same] = true
 		var admins []string
-		for k := range due {
-			if due[k].text == msg.text && outcomes[k] == outcomes[i] {
-				admins = append(admins, due[k].admin.Name)
+		for _, b := range attempts[k:] {
+			if b.text == a.text && b.outcome == a.outcome && b.texter.Name() == a.texter.Name() {
+				admins = append(admins, b.admin.Name)
 			}
 		}
-		v.log.Info("sms sent", "admins", strings.Join(admins, ", "), "text", msg.text, "incident", msg.incident, "outcome", string(outcomes[i]))
+		v.log.Info("sms sent", "admins", strings.Join(admins, ", "), "text", v.withoutToken(a.text, a.incident), "incident", a.incident,
+			"provider", a.texter.Name(), "outcome", string(a.outcome))
 	}
 }
 
-// done records an accepted message. The caller holds mu.
-func (v *vantage) done(subject, key string) {
-	i := v.incidents[subject]
-	if i == nil {
-		return
+// askDeliveries asks providers after what this vantage sent, and says whether
+// there is news: what was lost goes to the next provider.
+func (v *vantage) askDeliveries(ctx context.Context) (news bool) {
+	now := v.m.Elapsed()
+	var open []observe.Text
+	v.mu.Lock()
+	for _, subject := range v.subjects() {
+		open = append(open, v.incidents[subject].Texts...)
 	}
-	if at, found := slices.BinarySearch(i.Done, key); !found {
-		i.Done = slices.Insert(i.Done, at, key)
+	open = append(open, v.alive.Texts...)
+	v.mu.Unlock()
+	asked := map[observe.Text]delivery{}
+	type question struct {
+		observe.Text
+		texter sms.Texter
+		age    time.Duration
+		state  observe.State
+	}
+	var questions []*question
+	for _, t := range open {
+		at := slices.IndexFunc(v.texters, func(p texter) bool { return p.Name() == t.Provider })
+		if t.By != v.cfg.Name || t.Receipt == "" || at < 0 || t.State != observe.Accepted && t.State != observe.Late {
+			continue
+		}
+		key := t
+		key.State = observe.Accepted
+		d, ok := v.pager.asked[key]
+		if !ok {
+			d = delivery{now, now + v.cfg.Probe}
+		}
+		if now >= d.next && now-d.since < 2*v.cfg.lateAfter() {
+			d.next = now + v.cfg.Probe
+			questions = append(questions, &question{t, v.texters[at], now - d.since, t.State})
+		}
+		asked[key] = d
+	}
+	v.pager.asked = asked
+	nodes.FanOut(ctx, v.m, "deliveries", questions, func(ctx context.Context, q *question) {
+		ctx, cancel := nodes.Timeout(ctx, v.m, "delivery "+q.Kind+" "+q.Incident+" "+q.Admin, apiLimit)
+		defer cancel()
+		state, err := q.texter.Delivery(ctx, q.Receipt)
+		switch {
+		case state == sms.Delivered:
+			q.state = observe.Delivered
+		case state == sms.Failed:
+			q.state = observe.Lost
+		case state == sms.Underway && q.age >= v.cfg.lateAfter():
+			q.state = observe.Late
+		}
+		if q.state != q.State && q.state != observe.Delivered {
+			v.log.Warn("sms not delivered", "admin", q.Admin, "incident", q.Incident, "provider", q.Provider, "state", q.state.String(), "error", errors.Join(err))
+		}
+	})
+	v.mu.Lock()
+	for _, q := range questions {
+		if q.state == q.State {
+			continue
+		}
+		q.State = q.state
+		i := v.alive
+		if q.Kind != kindAlive {
+			i = v.byID(q.Incident)
+		}
+		if i != nil && i.take(q.Text) {
+			news = true
+		}
+	}
+	v.mu.Unlock()
+	if news {
 		v.changed()
 	}
+	return news
 }
 
-// learn takes over what other vantages did, so that it stays known when they
-// are gone.
-func (v *vantage) learn() {
+// learn takes over what other vantages sent and were told, so that it stays
+// known when they are gone, and says whether this vantage has news for them.
+func (v *vantage) learn() (news bool) {
 	latest := v.board.Latest()
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for subject, i := range v.incidents {
-		for _, e := range latest {
-			if e.Vantage == v.cfg.Name {
-				continue
-			}
-			for _, key := range e.Done {
-				if words := strings.Fields(key); len(words) == 3 && words[1] == i.ID {
-					v.done(subject, key)
-				}
-			}
-		}
-	}
-}
-
-// due lists what should have been sent by now and was not, sorted.
-func (v *vantage) due(now time.Duration) []message {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	var due []message
-	for _, subject := range v.subjects() {
-		i := v.incidents[subject]
-		for _, admin := range v.cfg.Admins {
-			add := func(kind, text string, since time.Duration) {
-				key := kind + " " + i.ID + " " + admin.Name
-				if _, done := slices.BinarySearch(i.Done, key); !done {
-					due = append(due, message{key, i.ID, subject, admin, text, since})
-				}
-			}
-			_, paged := slices.BinarySearch(i.Done, "open "+i.ID+" "+admin.Name)
-			alert := v.alert(subject, i, now)
-			switch {
-			case i.Open && v.folded(subject, now-i.opened):
-			case i.Open && subject == decide.Blind:
-				add("open", alert.Blind(), i.opened)
-			case i.Open && paged && i.Flaps > 0:
-				add("flap", alert.Flapping(), i.opened)
-			case i.Open:
-				add("open", alert.Down(), i.opened)
-			case i.Over && paged:
-				// One for each time that an all-clear was given too early.
-				add("clear-"+strconv.Itoa(i.Flaps), alert.OK(i.Moved, i.Ended), i.closed)
-			}
-		}
-	}
-	return due
-}
-
-// alert words an incident. The caller holds mu.
-func (v *vantage) alert(subject string, i *incident, now time.Duration) sms.Alert {
-	a := sms.Alert{
-		What: subject, Since: i.Since, Votes: v.verdicts.Subjects[subject].Votes, Vantages: v.params.Vantages, Incident: i.ID,
-	}
-	if v.cfg.Status != "" {
-		a.Link = strings.TrimSuffix(v.cfg.Status, "/") + "/" + i.ID
-	}
-	if i.Region {
-		a.Doing = v.doing(subject, now)
-	}
-	return a
-}
-
-// doing says what happens to the homes in a region. The caller holds mu.
-func (v *vantage) doing(region string, now time.Duration) string {
-	want := home.Want(v.hosts, v.homes, v.regions(now), v.cfg.HoldDown)
-	for _, h := range v.hosts {
-		cur, next := v.homes[h.Name], want[h.Name]
-		at, there := slices.Index(h.Regions, cur.Region), slices.Index(h.Regions, region)
-		switch {
-		case there < 0:
-		case cur.Region == region && next.Region == region:
-			return "No region to move to."
-		case cur.Region == region && next.Region != "":
-			return "Moving DNS to " + next.Region + "."
-		case at > there && v.settled == fingerprint(v.homes):
-			return "DNS moved to " + cur.Region + "."
-		case at > there:
-			return "Moving DNS to " + cur.Region + "."
-		}
-	}
-	return ""
-}
-
-// folded says that an incident is, or may yet turn out to be, part of a
-// region's: its target depends on the home of a host. The caller holds mu.
-func (v *vantage) folded(subject string, age time.Duration) bool {
-	for _, t := range v.cfg.Targets {
-		if t.Name != subject || t.Region != "" || t.Home == "" {
+	for _, e := range latest {
+		if e.Vantage == v.cfg.Name {
 			continue
 		}
-		// The region's own verdict may be a round or two behind.
-		if age < time.Duration(v.cfg.OpenAfter)*v.cfg.Probe {
-			return true
+		for _, t := range e.Texts {
+			i := v.byID(t.Incident)
+			if t.Incident == v.alive.ID {
+				i = v.alive
+			}
+			if i != nil && i.take(t) {
+				v.changed()
+			}
 		}
-		for _, h := range v.hosts {
-			if h.Name != t.Home {
-				continue
+		for _, a := range e.Acks {
+			if i := v.byID(a.Incident); i != nil && i.acknowledge(a) {
+				v.log.Info("acknowledged", "incident", i.ID, "by", a.By, "told", e.Vantage)
+				v.changed()
 			}
-			for _, region := range h.Regions {
-				if i := v.incidents[region]; i != nil && !i.Over {
-					return true
-				}
-			}
+		}
+		v.hush(e.Silences)
+	}
+	news, v.news = v.news, false
+	return news
+}
+
+// byID finds an incident that is not history. The caller holds mu.
+func (v *vantage) byID(id string) *Incident {
+	for _, i := range v.incidents {
+		if i.ID == id {
+			return i
 		}
 	}
-	return false
+	return nil
 }

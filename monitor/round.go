@@ -75,6 +75,7 @@ func (v *vantage) round(ctx context.Context) {
 			v.logProbe(p.name, now.OK, results[i])
 		}
 	}
+	v.hear(&next, last, at)
 	v.mu.Lock()
 	v.seen = next
 	v.mu.Unlock()
@@ -93,6 +94,23 @@ func (v *vantage) record(p looker, at time.Time, controls bool, seen probe.Resul
 		r.Outcome = record.Unknown
 	}
 	v.recorder.Add(r)
+}
+
+// hear adds whether the other vantages were heard of lately, in the way of a
+// probe: their silence needs a majority like anything else.
+func (v *vantage) hear(next *round, last round, at time.Time) {
+	if !next.controls || len(v.cfg.Peers) == 0 {
+		return
+	}
+	heard, now := map[string]bool{v.cfg.Name: true}, v.m.Elapsed()
+	for _, e := range v.board.Latest() {
+		heard[e.Vantage] = heard[e.Vantage] || now-e.Arrived <= v.params.Fresh
+	}
+	for _, name := range v.cfg.vantages() {
+		was := last.results[vantagePrefix+name]
+		was.Target = vantagePrefix + name
+		next.results[was.Target] = was.Then(heard[name], at)
+	}
 }
 
 func (v *vantage) logProbe(target string, ok bool, r probe.Result) {
@@ -140,8 +158,10 @@ func (v *vantage) publish(ctx context.Context, label string) {
 	})
 }
 
-// signatureHeader carries the signature over the body.
-const signatureHeader = "Observation-Signature"
+const (
+	signatureHeader = "Observation-Signature" // over the body
+	sequenceHeader  = "Observation-Sequence"  // the last that was taken, in an answer
+)
 
 func (v *vantage) send(ctx context.Context, p Peer, body []byte, signature string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(p.URL, "/")+"/observations", bytes.NewReader(body))
@@ -158,6 +178,11 @@ func (v *vantage) send(ctx context.Context, p Peer, body []byte, signature strin
 		return err
 	}
 	resp.Body.Close()
+	if floor, err := strconv.ParseUint(resp.Header.Get(sequenceHeader), 10, 62); err == nil {
+		v.mu.Lock()
+		v.sequence = max(v.sequence, floor)
+		v.mu.Unlock()
+	}
 	// 409: the peer has a newer one of ours. That is as good.
 	if resp.StatusCode/100 != 2 && resp.StatusCode != http.StatusConflict {
 		return fmt.Errorf("status %d", resp.StatusCode)
@@ -175,18 +200,24 @@ func (v *vantage) observation() observe.Observation {
 		o.Results = append(o.Results, r)
 	}
 	slices.SortFunc(o.Results, func(a, b observe.Result) int { return cmp.Compare(a.Target, b.Target) })
-	for name, s := range v.verdicts.Subjects {
-		if s.Open() {
-			o.Claims = append(o.Claims, observe.Claim{Subject: name, Incident: s.Incident.ID, Since: s.Incident.Since})
+	for _, subject := range v.subjects() {
+		i := v.incidents[subject]
+		if !i.Over {
+			o.Claims = append(o.Claims, observe.Claim{Subject: subject, Incident: i.ID, Since: i.Since, Flapping: i.Flapping})
 		}
+		o.Texts = append(o.Texts, i.Texts...)
+		o.Acks = append(o.Acks, i.Acks...)
 	}
-	slices.SortFunc(o.Claims, func(a, b observe.Claim) int { return cmp.Compare(a.Subject, b.Subject) })
-	for _, i := range v.incidents {
-		o.Done = append(o.Done, i.Done...)
-	}
-	slices.Sort(o.Done)
+	o.Texts = append(o.Texts, v.alive.Texts...)
+	slices.SortStableFunc(o.Texts, func(a, b observe.Text) int { return b.At.Compare(a.At) })
+	o.Texts = o.Texts[:min(len(o.Texts), maxTexts)]
+	o.Acks = o.Acks[:min(len(o.Acks), maxTexts)]
+	o.Silences = v.silences[:min(len(v.silences), 2*maxSilences)]
 	return o
 }
+
+// maxTexts bounds what one observation tells of texts; the newest matter most.
+const maxTexts = 200
 
 // reports gives the board in the decider's words.
 func (v *vantage) reports(now time.Duration) []decide.Report {
@@ -194,13 +225,13 @@ func (v *vantage) reports(now time.Duration) []decide.Report {
 	for _, e := range v.board.Latest() {
 		r := decide.Report{
 			Vantage: e.Vantage, Rank: v.ranks[e.Vantage], Age: now - e.Arrived, Abstains: !e.Controls,
-			Results: map[string]decide.Result{}, Claims: map[string]decide.Incident{},
+			Results: map[string]decide.Result{}, Claims: map[string]decide.Claim{},
 		}
 		for _, result := range e.Results {
 			r.Results[result.Target] = decide.Result{OK: result.OK, Streak: result.Streak, Since: result.Since}
 		}
 		for _, c := range e.Claims {
-			r.Claims[c.Subject] = decide.Incident{ID: c.Incident, Since: c.Since}
+			r.Claims[c.Subject] = decide.Claim{Incident: decide.Incident{ID: c.Incident, Since: c.Since}, Flapping: c.Flapping}
 		}
 		reports = append(reports, r)
 	}

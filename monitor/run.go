@@ -75,9 +75,13 @@ type vantage struct {
 	peers   *http.Client
 	probes  []looker
 	zones   []provider
-	texter  sms.Texter
+	texters []texter
+	secret  secret
+	guesses guesses
 	board   *observe.Board
+	started time.Duration
 	unsaved chan struct{} // holds one token while the state file is behind
+	saving  chan struct{} // holds one token while somebody writes the state file
 
 	recorder *record.Recorder
 
@@ -85,7 +89,14 @@ type vantage struct {
 	sequence  uint64
 	seen      round
 	verdicts  decide.State
-	incidents map[string]*incident
+	incidents map[string]*Incident // by subject
+	past      []*Incident          // oldest first
+	alive     *Incident            // the last weekly text, which is kept like an incident
+	silences  []decide.Silence     // sorted by ID
+	news      bool                 // something that the others should hear before the next round
+	stuck     string               // why homes that should move cannot, until somebody helps
+	stuckAt   time.Duration        // since when
+	savedAt   time.Duration        // when the state file was last written
 	homes     map[string]home.Home // last known or decided
 	settled   string               // fingerprint of the homes that every name server shows
 	settledAt time.Duration
@@ -117,7 +128,7 @@ func newVantage(m nodes.Machine, cfg Config) (*vantage, error) {
 	v := &vantage{
 		m: m, log: m.Log(), cfg: cfg, params: cfg.params(), hosts: cfg.hosts(),
 		ranks: map[string]int{cfg.Name: cfg.Rank}, keys: map[string]ed25519.PublicKey{},
-		unsaved: make(chan struct{}, 1), gone: map[string]bool{},
+		unsaved: make(chan struct{}, 1), saving: make(chan struct{}, 1), gone: map[string]bool{}, started: m.Elapsed(),
 	}
 	read := func(what, name string) ([]byte, error) {
 		text, err := nodes.ReadFile(m.Disk(), name, maxConfig)
@@ -143,9 +154,8 @@ func newVantage(m nodes.Machine, cfg Config) (*vantage, error) {
 		if text, err = read("roots", cfg.Roots); err != nil {
 			return nil, err
 		}
-		v.roots = x509.NewCertPool()
-		if !v.roots.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("roots %s: no certificate", cfg.Roots)
+		if v.roots, err = parseRoots(text); err != nil {
+			return nil, fmt.Errorf("roots %s: %w", cfg.Roots, err)
 		}
 	}
 	if cfg.Cert != "" {
@@ -161,7 +171,7 @@ func newVantage(m nodes.Machine, cfg Config) (*vantage, error) {
 	// What a monitor keeps open is half dead when it is needed, so every request
 	// has a connection of its own. But peers hear from each other every round:
 	// there a half-dead connection costs one round and is given up.
-	v.http, v.peers = v.client(0), v.client(keepPeers-time.Second)
+	v.http, v.peers = httpClient(m, trusting(m, v.roots), 0), httpClient(m, trusting(m, v.roots), keepPeers-time.Second)
 	if err := v.makeProbes(); err != nil {
 		return nil, err
 	}
@@ -182,15 +192,20 @@ func newVantage(m nodes.Machine, cfg Config) (*vantage, error) {
 		}
 		v.zones = append(v.zones, next)
 	}
-	if len(cfg.Admins) > 0 {
-		token, err := read("sms token", cfg.SMS.Token)
-		if err != nil {
+	if cfg.Secret != "" {
+		if text, err = read("secret", cfg.Secret); err != nil {
 			return nil, err
 		}
-		v.texter = &sms.Twilio{
-			HTTP: v.http, URL: cfg.SMS.URL, Account: cfg.SMS.Account,
-			Token: strings.TrimSpace(string(token)), From: cfg.SMS.From,
+		if v.secret, err = parseSecret(text); err != nil {
+			return nil, fmt.Errorf("secret %s: %w", cfg.Secret, err)
 		}
+	}
+	for _, p := range cfg.SMS {
+		t, err := sms.New(m, v.http, p)
+		if err != nil {
+			return nil, fmt.Errorf("sms: %w", err)
+		}
+		v.texters = append(v.texters, texter{t, p.Region})
 	}
 	v.restore()
 	var targets []string
@@ -201,20 +216,26 @@ func newVantage(m nodes.Machine, cfg Config) (*vantage, error) {
 	return v, nil
 }
 
-// client makes a client of this machine that keeps connections for a while, or
+// httpClient makes a client of a machine that keeps connections for a while, or
 // not at all.
-func (v *vantage) client(keep time.Duration) *http.Client {
+func httpClient(m nodes.Machine, trust *tls.Config, keep time.Duration) *http.Client {
 	return &http.Client{
 		Transport: bounded{&http.Transport{
-			DialContext:            v.m.DialContext,
+			DialContext:            m.DialContext,
 			DisableKeepAlives:      keep == 0,
 			IdleConnTimeout:        keep,
 			MaxResponseHeaderBytes: 64 << 10,
-			TLSClientConfig:        &tls.Config{RootCAs: v.roots, Time: v.m.Now, MinVersion: tls.VersionTLS12},
+			TLSClientConfig:        trust,
 			TLSNextProto:           map[string]func(string, *tls.Conn) http.RoundTripper{},
 		}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// trusting is for servers whose certificates the roots vouch for; nil stands for
+// the system's roots.
+func trusting(m nodes.Machine, roots *x509.CertPool) *tls.Config {
+	return &tls.Config{RootCAs: roots, Time: m.Now, MinVersion: tls.VersionTLS12}
 }
 
 func (v *vantage) makeProbes() error {
@@ -241,39 +262,6 @@ func (v *vantage) makeProbes() error {
 		add(t.Name, false, look)
 	}
 	return nil
-}
-
-// restore takes up what the last run of this vantage left.
-func (v *vantage) restore() {
-	s, err := loadState(v.m.Disk(), v.cfg.State)
-	if err != nil {
-		// Better to watch without a memory than not to watch.
-		v.log.Error("state file not usable, starting without it", "error", err)
-		s = saved{}
-	}
-	// Sequence numbers must grow over restarts, also over the loss of the file.
-	generation := max(s.Generation+1, uint64(max(v.m.Now().Unix(), 0)))
-	v.sequence = generation << 24
-	v.board = observe.NewBoard(s.Floors)
-	v.incidents, v.homes = s.Incidents, s.Homes
-	if v.incidents == nil {
-		v.incidents = map[string]*incident{}
-	}
-	if v.homes == nil {
-		v.homes = map[string]home.Home{}
-	}
-	now := v.m.Elapsed()
-	subjects := map[string]decide.Subject{}
-	for name, i := range v.incidents {
-		i.opened, i.closed = now, now
-		subject := decide.Subject{Incident: decide.Incident{ID: i.ID, Since: i.Since}, Flaps: i.Flaps}
-		if i.Open {
-			subject.Status = decide.Down
-		}
-		subjects[name] = subject
-	}
-	v.verdicts = decide.Restore(now, subjects)
-	v.changed()
 }
 
 // run serves peers, and probes, decides, pages, acts and saves until ctx ends.
@@ -321,13 +309,13 @@ func (v *vantage) run(ctx context.Context) error {
 	every("decide", tick, v.decide)
 	every("page", tick, v.page)
 	every("act", tick, v.act)
-	every("save", tick, func(context.Context) { v.save() })
+	every("save", tick, v.saveChanges)
 	every("record", v.cfg.Probe, func(context.Context) { v.recorder.Flush() })
 	<-ctx.Done()
 	server.Close()
 	wg.Wait()
 	v.peers.CloseIdleConnections()
-	v.save()
+	v.save(context.WithoutCancel(ctx))
 	v.recorder.Close()
 	select {
 	case err := <-failed:

@@ -3,7 +3,6 @@ package monitor
 import (
 	"cmp"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/espra/protoplex/monitor/decide"
@@ -18,6 +17,7 @@ func (v *vantage) shown() status.Page {
 	p.Seen = v.seen.at
 	p.Subjects = v.shownSubjects(now, wall)
 	p.Incidents = v.shownIncidents()
+	p.Maintenance = v.shownSilences(wall)
 	v.mu.Unlock()
 	for i := range p.Subjects {
 		for k := range p.Subjects[i].Targets {
@@ -56,7 +56,7 @@ func (v *vantage) shownSubjects(now time.Duration, wall time.Time) []status.Subj
 		}
 		if i := v.incidents[name]; i != nil {
 			shown.Incident = i.ID
-			if s.Flapping() && s.Status == decide.Up && !i.Over {
+			if s.Flapping && s.Status == decide.Up && !i.Over {
 				shown.State = status.Flapping
 			}
 		}
@@ -71,7 +71,7 @@ func (v *vantage) shownSubjects(now time.Duration, wall time.Time) []status.Subj
 			places[t.Subject()] = place
 			add(t.Subject())
 		}
-		target := status.Target{Name: t.Name, Kind: v.cfg.Targets[i].Kind, State: status.Unknown}
+		target := status.Target{Name: t.Name, Kind: v.kind(i), State: status.Unknown}
 		if result, ok := v.seen.results[t.Name]; ok && result.OK {
 			target.State = status.Up
 		} else if ok {
@@ -83,26 +83,46 @@ func (v *vantage) shownSubjects(now time.Duration, wall time.Time) []status.Subj
 	return all
 }
 
+// kind is that of the n-th of the decider's targets: behind those of the
+// configuration come the vantages themselves.
+func (v *vantage) kind(n int) string {
+	if n < len(v.cfg.Targets) {
+		return v.cfg.Targets[n].Kind
+	}
+	return "vantage"
+}
+
+// shownSilences are the planned works that are not over. The caller holds mu.
+func (v *vantage) shownSilences(wall time.Time) []status.Period {
+	var all []status.Period
+	for _, s := range v.silences {
+		if s.Until.After(wall) {
+			all = append(all, status.Period{What: s.Subject, Why: s.Why, From: s.From, Until: s.Until})
+		}
+	}
+	return all
+}
+
 // shownIncidents are those that this vantage remembers, newest first, with as
 // much as it knows of what happened. The caller holds mu.
 func (v *vantage) shownIncidents() []status.Incident {
-	var all []status.Incident
+	known := slices.Clone(v.past)
 	for _, subject := range v.subjects() {
-		i := v.incidents[subject]
+		known = append(known, v.incidents[subject])
+	}
+	var all []status.Incident
+	for _, i := range known {
 		shown := status.Incident{
-			ID: i.ID, Subject: subject, Open: !i.Over, Since: i.Since, Votes: v.verdicts.Subjects[subject].Votes, Vantages: v.params.Vantages,
+			ID: i.ID, Subject: i.Subject, Open: !i.Over, Since: i.Since, Votes: v.verdicts.Subjects[i.Subject].Votes,
+			Vantages: v.params.Vantages, AcknowledgedBy: i.acknowledged(),
 			Timeline: []status.Moment{{At: i.Since, What: "first failed probe"}},
 		}
-		for _, key := range i.Done { // "<kind> <incident> <admin>"
-			if words := strings.Fields(key); len(words) == 3 {
-				shown.Timeline = append(shown.Timeline, status.Moment{What: "texted " + words[2] + ": " + words[0]})
+		for _, m := range i.Timeline() {
+			what := m.What
+			if m.Text != "" {
+				what += ": " + m.Text
 			}
-		}
-		if i.Moved {
-			shown.Timeline = append(shown.Timeline, status.Moment{What: "homes moved away"})
-		}
-		if !i.Open {
-			shown.Timeline = append(shown.Timeline, status.Moment{At: i.Ended, What: "up again"})
+			shown.Timeline = append(shown.Timeline, status.Moment{At: m.At, What: what})
 		}
 		if i.Over {
 			shown.Ended = i.Ended

@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +15,12 @@ import (
 func (v *vantage) decide(context.Context) {
 	now := decide.Now{Elapsed: v.m.Elapsed(), Wall: v.m.Now().UTC()}
 	reports := v.reports(now.Elapsed)
+	held := map[string]bool{} // incidents that a vantage before this one does not hold to be over
+	for _, r := range reports {
+		for _, c := range r.Claims {
+			held[c.ID] = held[c.ID] || r.Rank < v.cfg.Rank && !r.Abstains && r.Age <= v.params.Fresh
+		}
+	}
 	var lines []func()
 	v.mu.Lock()
 	var events []decide.Event
@@ -21,9 +28,9 @@ func (v *vantage) decide(context.Context) {
 	for _, e := range events {
 		lines = append(lines, v.follow(e, now))
 	}
-	v.adopt()
+	v.adopt(now)
 	for _, subject := range v.subjects() {
-		v.finish(subject, now)
+		v.finish(subject, held, now)
 	}
 	v.mu.Unlock()
 	for _, line := range lines {
@@ -49,28 +56,34 @@ func (v *vantage) follow(e decide.Event, now decide.Now) func() {
 		region = e.Subject
 	}
 	i := v.incidents[e.Subject]
+	if e.Status == decide.Down && i == nil {
+		i = &Incident{ID: e.Incident.ID, Subject: e.Subject, Since: e.Incident.Since, Region: e.Region}
+		v.incidents[e.Subject] = i
+	}
+	votes := fmt.Sprintf("%d/%d vantages", e.Votes, v.params.Vantages)
 	switch {
-	case e.Status == decide.Down && (i == nil || i.ID != e.Incident.ID):
-		v.incidents[e.Subject] = &incident{
-			ID: e.Incident.ID, Since: e.Incident.Since, Open: true, Region: e.Region, opened: now.Elapsed,
-		}
-		v.changed()
 	case e.Status == decide.Down:
-		i.Open, i.Over, i.Ended, i.Flaps, i.opened = true, false, time.Time{}, e.Flaps, now.Elapsed
+		i.Open, i.Over, i.Ended = true, false, time.Time{}
+		i.note(now.Wall, "opened", votes)
 		v.changed()
-	case i != nil:
+	case i != nil && !i.Over:
 		i.Open, i.Ended = false, now.Wall
+		i.note(now.Wall, "up", votes)
 		v.changed()
 	}
 	state := e.Status.String()
-	if e.Subject == decide.Blind && e.Status == decide.Down {
+	switch {
+	case e.Status != decide.Down:
+	case e.Subject == decide.Blind:
 		state = "blind"
+	case strings.HasPrefix(e.Subject, vantagePrefix):
+		state = "silent"
 	}
 	attrs := []any{
 		"target", e.Subject, "region", region, "state", state, "votes", e.Votes, "voters", e.Voters, "incident", e.Incident.ID,
 	}
-	if e.Flaps > 0 {
-		attrs = append(attrs, "flaps", e.Flaps)
+	if e.Flapping {
+		attrs = append(attrs, "flapping", true)
 	}
 	return func() {
 		if e.First {
@@ -84,27 +97,44 @@ func (v *vantage) follow(e decide.Event, now decide.Now) func() {
 	}
 }
 
-// adopt takes over the names that the vantages agreed on, also in what was
-// done under an older name. The caller holds mu.
-func (v *vantage) adopt() {
-	for name, i := range v.incidents {
-		agreed := v.verdicts.Subjects[name].Incident
-		if agreed.ID == "" || agreed.ID == i.ID {
-			continue
+// adopt takes over what the vantages agreed on: the name of an incident, and
+// that it flaps. What was done under another name of the same outage stays
+// done; one that began long before or after is another outage. The caller holds
+// mu.
+func (v *vantage) adopt(now decide.Now) {
+	for _, name := range v.subjects() {
+		i, s := v.incidents[name], v.verdicts.Subjects[name]
+		agreed := s.Incident
+		if agreed.ID != "" && agreed.ID != i.ID {
+			if agreed.Since.Sub(i.Since).Abs() < v.cfg.HoldDown {
+				for k := range i.Texts {
+					i.Texts[k].Incident = agreed.ID
+				}
+				for k := range i.Acks {
+					i.Acks[k].Incident = agreed.ID
+				}
+			} else {
+				v.bury(i)
+				i = &Incident{Subject: name, Open: i.Open, Region: i.Region, Moved: i.Moved}
+				v.incidents[name] = i
+				i.note(now.Wall, "opened", "as other vantages call it")
+			}
+			i.ID, i.Since = agreed.ID, agreed.Since
+			v.changed()
 		}
-		for k, key := range i.Done {
-			i.Done[k] = strings.Replace(key, " "+i.ID+" ", " "+agreed.ID+" ", 1)
+		if s.Flapping && !i.Flapping && i.Open {
+			i.Flapping = true
+			i.note(now.Wall, "flapping", "")
+			v.changed()
 		}
-		slices.Sort(i.Done)
-		i.ID, i.Since = agreed.ID, agreed.Since
-		v.changed()
 	}
 }
 
 // finish decides whether an incident is over: its subject is up and, of a
-// region, traffic is home; one that flapped must have stayed up as well. The
+// region, traffic is home; one that flapped must have stayed up as well. A
+// vantage before this one may know of more, such as homes that it moved. The
 // caller holds mu.
-func (v *vantage) finish(name string, now decide.Now) {
+func (v *vantage) finish(name string, held map[string]bool, now decide.Now) {
 	i, s := v.incidents[name], v.verdicts.Subjects[name]
 	switch {
 	case i.Region && v.displaced(name):
@@ -113,21 +143,31 @@ func (v *vantage) finish(name string, now decide.Now) {
 			v.changed()
 		}
 	case i.Open || s.Status != decide.Up:
+	case held[i.ID] && !i.Over:
 	case i.Over:
-		if now.Elapsed-i.closed >= v.params.Reopen {
+		// Kept while the decider might reopen it, and others may need to hear.
+		if s.Incident.ID != i.ID && now.Elapsed-i.closed >= v.params.Reopen {
+			v.bury(i)
 			delete(v.incidents, name)
 			v.changed()
 		}
-	case s.Flapping() && now.Elapsed-s.Changed < v.cfg.HoldDown:
+	case s.Flapping && now.Elapsed-s.Changed < v.params.Quiet:
 	case i.Moved && (v.settled != fingerprint(v.homes) || now.Elapsed-v.settledAt < v.patience(name)):
 		// Resolvers may send people elsewhere until what they keep has expired.
 	default:
 		if i.Moved {
 			i.Ended = now.Wall
 		}
-		i.Over, i.closed = true, now.Elapsed
+		i.Over, i.Flapping, i.closed = true, false, now.Elapsed
+		i.note(now.Wall, "over", "")
 		v.changed()
 	}
+}
+
+// bury keeps the story of an incident that is history. The caller holds mu.
+func (v *vantage) bury(i *Incident) {
+	v.past = append(v.past, i)
+	v.past = slices.Delete(v.past, 0, max(0, len(v.past)-maxPast))
 }
 
 // displaced says that a host which prefers the region lives elsewhere, as far
@@ -163,7 +203,11 @@ func (v *vantage) regions(now time.Duration) map[string]home.Region {
 			continue
 		}
 		s := v.verdicts.Subjects[t.Region]
-		regions[t.Region] = home.Region{Up: s.Status == decide.Up, Down: s.Status == decide.Down, UpFor: now - s.Changed}
+		r := home.Region{Up: s.Status == decide.Up, Down: s.Status == decide.Down, UpFor: now - s.Changed}
+		if silence, ok := decide.Silenced(v.silences, t.Region, v.m.Now()); ok && silence.Keep {
+			r.Down, r.UpFor = false, 0 // neither away from it nor back
+		}
+		regions[t.Region] = r
 	}
 	return regions
 }

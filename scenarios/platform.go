@@ -466,7 +466,7 @@ func (p *platform) monitorConfig(m story.Machine, keys map[string]ed25519.Privat
 		Name: m.Name, Listen: ":8700", Cert: certFile, Key: keyFile, Roots: rootsFile, State: stateFile, Record: recordDir,
 		Status: "espra.com/i/",
 		Probe:  t.Monitor.Probe, Limit: 4 * time.Second, OpenAfter: t.Monitor.OpenAfter, CloseAfter: t.Monitor.CloseAfter,
-		HoldDown: t.Monitor.HoldDown, BlindAfter: 10 * time.Minute, ActorDelay: 20 * time.Second, Guard: 30,
+		HoldDown: t.Monitor.HoldDown, BlindAfter: 10 * time.Minute, SilentAfter: time.Hour, ActorDelay: 20 * time.Second, Guard: 30,
 	}
 	for i, v := range p.with(story.RoleVPS, nil) {
 		if v.Name == m.Name {
@@ -505,8 +505,8 @@ func (p *platform) monitorConfig(m story.Machine, keys map[string]ed25519.Privat
 		others := slices.DeleteFunc(slices.Clone(regions), func(r string) bool { return r == home })
 		c.Homes = append(c.Homes, monitor.HomeConfig{Host: host, Regions: append([]string{home}, others...), LB: balancers, TTL: t.DNS.TTL})
 	}
-	if slices.Contains(t.SMS, "twilio") {
-		c.SMS = monitor.SMSConfig{URL: "https://api.twilio.com", Account: twilioAccount, Token: twilioFile, From: smsFrom}
+	c.SMS = p.smsProviders()
+	if len(c.SMS) > 0 {
 		for _, a := range t.Admins {
 			c.Admins = append(c.Admins, monitor.Admin{Name: a, Phone: p.phone(a)})
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	monitorsms "github.com/espra/protoplex/monitor/sms"
 	"github.com/espra/protoplex/scenarios/story"
 )
 
@@ -30,6 +31,22 @@ func snsArgs(region string) []string {
 
 func (p *platform) snsAPIs() []story.Machine {
 	return p.with(story.RoleAPI, func(m story.Machine) bool { return m.Provider == "sns" })
+}
+
+// smsProviders are those that the vantages ask, in the order of the topology.
+func (p *platform) smsProviders() []monitorsms.Provider {
+	var all []monitorsms.Provider
+	for _, name := range p.story.Topology.SMS {
+		if name == "twilio" {
+			all = append(all, monitorsms.Provider{Kind: monitorsms.KindTwilio, URL: "https://api.twilio.com",
+				Account: twilioAccount, Token: twilioFile, From: smsFrom})
+			continue
+		}
+		for _, api := range p.snsAPIs() {
+			all = append(all, monitorsms.Provider{Kind: monitorsms.KindSNS, Region: awsRegion(api.Region), Credentials: snsFile})
+		}
+	}
+	return all
 }
 
 // phone is the number of an admin.

@@ -4,7 +4,9 @@
 // same result on every vantage, and nothing here waits, reads or writes. A
 // verdict needs a majority of all configured vantages; one that is silent,
 // stale or cannot reach its controls has no vote, so it can neither open nor
-// close anything. Nothing may fail. Start at Decide.
+// close anything. A subject that goes again before it is forgotten is flapping,
+// until it has been quiet for long enough. What a greater loss explains is
+// folded into it. Nothing may fail. Start at Decide; Silenced is beside it.
 package decide
 
 import (
@@ -12,7 +14,6 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -24,6 +25,8 @@ type Params struct {
 	CloseAfter int           // good rounds in a row before it votes up
 	Fresh      time.Duration // an older report has no vote
 	Reopen     time.Duration // an incident that closed this recently is reopened, not replaced
+	Quiet      time.Duration // a flapping subject that stayed up for so long flaps no more; less than Reopen
+	FoldWait   time.Duration // the verdict on a parent may fall so much later than on its child
 	BlindAfter time.Duration // too few voters for so long is an incident
 	Settle     time.Duration // enough voters for so long ends it
 }
@@ -31,8 +34,10 @@ type Params struct {
 // Target is one watched thing. Targets with a region speak for that region;
 // any other is a subject of its own.
 type Target struct {
-	Name   string
-	Region string
+	Name      string
+	Region    string
+	OpenAfter int      // instead of that of Params, if not 0
+	Parents   []string // subjects of which an incident explains this one's
 }
 
 // Subject names what a target speaks for.
@@ -53,7 +58,13 @@ type Report struct {
 	Age      time.Duration // since it arrived, by this machine's monotonic clock
 	Abstains bool
 	Results  map[string]Result // by target
-	Claims   map[string]Incident
+	Claims   map[string]Claim  // by subject
+}
+
+// Claim is an incident that a vantage does not hold to be over.
+type Claim struct {
+	Incident
+	Flapping bool
 }
 
 // Result is one target as one vantage sees it.
@@ -95,13 +106,11 @@ type State struct {
 type Subject struct {
 	Status   Status
 	Changed  time.Duration // when Status became so, on the deciding machine's monotonic clock
-	Incident Incident      // open, or closed within Reopen; zero without one
-	Flaps    int           // how often it was reopened
+	Incident Incident      // open, or closed a short while ago; zero without one
+	Flapping bool          // it came back and went again, and has not been quiet since
+	Folded   bool          // while down: a parent's incident explains it, or may yet
 	Votes    int           // that agreed at the last verdict or, while down, now
 }
-
-// Flapping says that the subject came back and went again.
-func (s Subject) Flapping() bool { return s.Flaps > 0 }
 
 // Open says that the incident is under way.
 func (s Subject) Open() bool { return s.Status == Down && s.Incident.ID != "" }
@@ -113,7 +122,7 @@ type Event struct {
 	Status   Status
 	First    bool // the first verdict since a fresh start: news to nobody
 	Incident Incident
-	Flaps    int
+	Flapping bool
 	Votes    int
 	Voters   int
 }
@@ -171,7 +180,7 @@ func Decide(p Params, s State, reports []Report, at Now) (State, []Event) {
 		case b.up >= majority(p.Vantages):
 			became = Up
 		}
-		subject, event, changed := step(p, name, subject, became, b, reports, now)
+		subject, event, changed := step(p, name, subject, became, b, next.names(), reports, now)
 		if changed {
 			event.Region, event.Voters = groups[name][0].Region != "", len(voters)
 			events = append(events, event)
@@ -181,7 +190,34 @@ func Decide(p Params, s State, reports []Report, at Now) (State, []Event) {
 	if event, changed := blind(p, &next, voters, reports, at); changed {
 		events = append(events, event)
 	}
+	for _, name := range names {
+		if subject := next.Subjects[name]; subject.Status == Down {
+			subject.Folded = folded(p, next, groups[name], subject, reports, now)
+			next.Subjects[name] = subject
+		}
+	}
 	return next, events
+}
+
+// folded says that a subject that is down is part of a greater loss: a parent
+// has an incident, or its verdict may be a round or two behind.
+func folded(p Params, s State, targets []Target, subject Subject, reports []Report, now time.Duration) bool {
+	for _, t := range targets {
+		for _, name := range t.Parents {
+			parent := s.Subjects[name]
+			if now-subject.Changed < p.FoldWait || parent.Open() || parent.Incident.ID != "" && claimed(p, name, parent.Incident.ID, reports) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// claimed says that some vantage does not hold the incident to be over.
+func claimed(p Params, subject, id string, reports []Report) bool {
+	return slices.ContainsFunc(reports, func(r Report) bool {
+		return r.Age <= p.Fresh && id != "" && r.Claims[subject].ID == id
+	})
 }
 
 // majority of all configured vantages, reachable or not.
@@ -213,7 +249,7 @@ func vote(p Params, targets []Target, r Report) (Status, time.Time) {
 	for _, t := range targets {
 		result, ok := r.Results[t.Name]
 		switch {
-		case ok && !result.OK && result.Streak >= p.OpenAfter:
+		case ok && !result.OK && result.Streak >= cmp.Or(t.OpenAfter, p.OpenAfter):
 			if status != Down || result.Since.Before(since) {
 				since = result.Since
 			}
@@ -227,45 +263,56 @@ func vote(p Params, targets []Target, r Report) (Status, time.Time) {
 }
 
 // step moves one subject to its new status.
-func step(p Params, name string, s Subject, became Status, b ballot, reports []Report, now time.Duration) (Subject, Event, bool) {
-	// An incident that stayed closed so long is history.
-	if s.Status == Up && s.Incident.ID != "" && now-s.Changed >= p.Reopen {
-		s.Incident, s.Flaps = Incident{}, 0
+func step(p Params, name string, s Subject, became Status, b ballot, taken map[string]bool, reports []Report, now time.Duration) (Subject, Event, bool) {
+	// An incident that is over everywhere, and stayed so, is history.
+	keep := p.Reopen
+	if s.Flapping {
+		keep = p.Quiet
+	}
+	if s.Status == Up && now-s.Changed >= keep && !claimed(p, name, s.Incident.ID, reports) {
+		s.Incident, s.Flapping = Incident{}, false
 	}
 	if became == s.Status {
 		if s.Status == Down {
-			s.Incident = agreed(name, s.Incident, reports, p)
+			s = agreed(p, name, s, reports)
 			s.Votes = b.down
 		}
 		return s, Event{}, false
 	}
 	first := s.Status == Unknown && became == Up && s.Incident.ID == ""
 	was := s.Status
-	s.Status, s.Changed = became, now
+	s.Status, s.Changed, s.Folded = became, now, false
 	s.Votes = b.up
 	if became == Down {
 		s.Votes = b.down
 		if s.Incident.ID == "" {
 			since := median(b.since)
-			s.Incident = agreed(name, Incident{shortID(name, since), since}, reports, p)
+			s.Incident = Incident{shortID(name, since, taken), since}
 		} else if was == Up {
-			s.Flaps++
+			s.Flapping = true
 		}
+		s = agreed(p, name, s, reports)
 	}
-	return s, Event{Subject: name, Status: became, First: first, Incident: s.Incident, Flaps: s.Flaps, Votes: s.Votes}, true
+	return s, Event{Subject: name, Status: became, First: first, Incident: s.Incident, Flapping: s.Flapping, Votes: s.Votes}, true
 }
 
 // agreed lets all vantages call an incident by one name: that of the
-// lowest-ranked fresh vantage that has it open. Names differ at first only if
+// lowest-ranked fresh vantage that claims one. Names differ at first only if
 // two vantages opened it before they heard of one another. Reports are sorted
 // by rank, and a vantage's own report is among them.
-func agreed(subject string, own Incident, reports []Report, p Params) Incident {
+func agreed(p Params, name string, s Subject, reports []Report) Subject {
 	for _, r := range reports {
-		if claim, ok := r.Claims[subject]; ok && r.Age <= p.Fresh && claim.ID != "" {
-			return claim
+		if claim, ok := r.Claims[name]; ok && r.Age <= p.Fresh && claim.ID != "" {
+			s.Incident = claim.Incident
+			break
 		}
 	}
-	return own
+	for _, r := range reports {
+		if claim := r.Claims[name]; r.Age <= p.Fresh && claim.ID == s.Incident.ID && claim.Flapping {
+			s.Flapping = true
+		}
+	}
+	return s
 }
 
 // median of the vantages' first failures, so that one wrong clock does not
@@ -280,10 +327,29 @@ func median(times []time.Time) time.Time {
 }
 
 // shortID is three letters or digits, for reading aloud at night. The minute is
-// enough to tell incidents apart, and most clocks agree on it.
-func shortID(subject string, since time.Time) string {
-	sum := sha256.Sum256([]byte(subject + "\n" + since.UTC().Truncate(time.Minute).Format(time.RFC3339)))
-	return strings.ToUpper(base32.StdEncoding.EncodeToString(sum[:])[:3])
+// enough to tell incidents apart, and most clocks agree on it; a name that
+// another incident has is passed over.
+func shortID(subject string, since time.Time, taken map[string]bool) string {
+	text := subject + "\n" + since.UTC().Truncate(time.Minute).Format(time.RFC3339)
+	for {
+		sum := sha256.Sum256([]byte(text))
+		id := base32.StdEncoding.EncodeToString(sum[:])[:3]
+		if !taken[id] {
+			return id
+		}
+		text += "\n"
+	}
+}
+
+// names of the incidents that are known.
+func (s State) names() map[string]bool {
+	taken := map[string]bool{}
+	for _, subject := range s.Subjects {
+		if subject.Incident.ID != "" {
+			taken[subject.Incident.ID] = true
+		}
+	}
+	return taken
 }
 
 // blind judges the judges.
@@ -309,7 +375,7 @@ func blind(p Params, s *State, voters, reports []Report, at Now) (Event, bool) {
 		}
 	}
 	b := ballot{up: len(voters), down: len(voters), since: []time.Time{at.Wall.Add(s.few - now)}}
-	subject, event, changed := step(p, Blind, subject, became, b, reports, now)
+	subject, event, changed := step(p, Blind, subject, became, b, s.names(), reports, now)
 	event.Voters = len(voters)
 	s.Subjects[Blind] = subject
 	return event, changed

@@ -18,7 +18,7 @@ var (
 	start  = time.Date(2026, 3, 2, 14, 5, 2, 0, time.UTC)
 	params = decide.Params{
 		Vantages: 3, OpenAfter: 3, CloseAfter: 3, Fresh: 30 * time.Second,
-		Reopen: 20 * time.Minute, BlindAfter: 10 * time.Minute, Settle: 30 * time.Second,
+		Reopen: 20 * time.Minute, Quiet: 10 * time.Minute, FoldWait: 30 * time.Second, BlindAfter: 10 * time.Minute, Settle: 30 * time.Second,
 		Targets: []decide.Target{{Name: "us-east-proxy", Region: "us-east"}, {Name: "us-east-live", Region: "us-east"}, {Name: "apex"}},
 	}
 )
@@ -35,7 +35,7 @@ func report(rank int, ok bool, streak int) decide.Report {
 func abstains(r decide.Report) decide.Report { r.Abstains = true; return r }
 func stale(r decide.Report) decide.Report    { r.Age = params.Fresh + 1; return r }
 func claims(r decide.Report, subject, id string) decide.Report {
-	r.Claims = map[string]decide.Incident{subject: {ID: id, Since: start}}
+	r.Claims = map[string]decide.Claim{subject: {Incident: decide.Incident{ID: id, Since: start}}}
 	return r
 }
 
@@ -104,12 +104,104 @@ func TestAnIncidentFromOpenToClose(t *testing.T) {
 	// It comes again soon: the same incident flaps. Much later: another one.
 	s, events = decide.Decide(params, s, all(false), at(4*time.Minute))
 	require.Equal(t, open.Incident.ID, events[1].Incident.ID)
-	require.True(t, s.Subjects["us-east"].Flapping())
+	require.True(t, s.Subjects["us-east"].Flapping)
 	s, _ = decide.Decide(params, s, all(true), at(5*time.Minute))
-	s, _ = decide.Decide(params, s, all(true), at(25*time.Minute))
+	s, _ = decide.Decide(params, s, all(true), at(15*time.Minute-1))
+	require.True(t, s.Subjects["us-east"].Flapping, "until it has been quiet for long enough")
+	held := claims(report(2, true, 3), "us-east", open.Incident.ID)
+	waiting, _ := decide.Decide(params, s, []decide.Report{report(1, true, 3), held, report(3, true, 3)}, at(15*time.Minute))
+	require.True(t, waiting.Subjects["us-east"].Flapping, "while a vantage does not hold it to be over")
+	s, _ = decide.Decide(params, s, all(true), at(15*time.Minute))
 	require.Empty(t, s.Subjects["us-east"].Incident)
-	_, events = decide.Decide(params, s, all(false), at(26*time.Minute))
-	require.Zero(t, events[1].Flaps)
+	_, events = decide.Decide(params, s, all(false), at(16*time.Minute))
+	require.False(t, events[1].Flapping)
+}
+
+func TestAllHearThatASubjectFlaps(t *testing.T) {
+	flapping := claims(report(2, false, 3), "us-east", "AAA")
+	flapping.Claims["us-east"] = decide.Claim{Incident: flapping.Claims["us-east"].Incident, Flapping: true}
+	s, _ := decide.Decide(params, decide.State{}, []decide.Report{report(1, false, 3), flapping, report(3, false, 3)}, at(0))
+	require.True(t, s.Subjects["us-east"].Flapping, "though this vantage saw it go for the first time")
+	require.False(t, s.Subjects["apex"].Flapping)
+}
+
+func TestOtherIncidentsHaveOtherNames(t *testing.T) {
+	p := params
+	p.Targets = nil
+	for n := range 400 {
+		p.Targets = append(p.Targets, decide.Target{Name: fmt.Sprint("t", n)})
+	}
+	down := report(1, false, 3)
+	for _, t := range p.Targets {
+		down.Results[t.Name] = decide.Result{Streak: 3, Since: start}
+	}
+	s, _ := decide.Decide(p, decide.State{}, []decide.Report{down, down, down}, at(0))
+	seen := map[string]bool{}
+	for name, subject := range s.Subjects {
+		if subject.Open() {
+			require.False(t, seen[subject.Incident.ID], name)
+			seen[subject.Incident.ID] = true
+		}
+	}
+	require.Len(t, seen, 400)
+}
+
+// What a region's loss explains is folded into it, from before the region's
+// verdict until its incident is over everywhere.
+func TestFolding(t *testing.T) {
+	p := params
+	p.Targets = append([]decide.Target{{Name: "www", Parents: []string{"us-east"}}}, params.Targets...)
+	www := func(r decide.Report, region bool) decide.Report {
+		for name := range r.Results {
+			r.Results[name] = decide.Result{OK: !region || name == "apex", Streak: 3, Since: start}
+		}
+		r.Results["www"] = decide.Result{Streak: 3, Since: start}
+		return r
+	}
+	all := func(region bool) []decide.Report {
+		return []decide.Report{www(report(1, true, 3), region), www(report(2, true, 3), region), www(report(3, true, 3), region)}
+	}
+	folded := func(s decide.State) bool { return s.Subjects["www"].Folded }
+	s, _ := decide.Decide(p, decide.State{}, all(false), at(0))
+	require.True(t, folded(s), "it may yet be part of a region's loss")
+	alone, _ := decide.Decide(p, s, all(false), at(p.FoldWait))
+	require.False(t, folded(alone))
+	s, _ = decide.Decide(p, s, all(true), at(p.FoldWait))
+	require.True(t, folded(s))
+	s, _ = decide.Decide(p, s, all(true), at(time.Hour))
+	require.True(t, folded(s))
+	id := s.Subjects["us-east"].Incident.ID
+	after := all(false)
+	after[1] = claims(after[1], "us-east", id)
+	s, _ = decide.Decide(p, s, after, at(61*time.Minute))
+	require.True(t, folded(s), "traffic is not home")
+	s, _ = decide.Decide(p, s, all(false), at(62*time.Minute))
+	require.False(t, folded(s), "it was www alone")
+}
+
+// A target may have a threshold of its own, as the silence of a vantage has.
+func TestOwnThreshold(t *testing.T) {
+	p := params
+	p.Targets = append([]decide.Target{{Name: "vantage-v3", OpenAfter: 10, Parents: []string{decide.Blind}}}, params.Targets...)
+	silent := func(streak int) []decide.Report {
+		var reports []decide.Report
+		for rank := 1; rank <= 2; rank++ { // the third says nothing
+			r := report(rank, true, 3)
+			r.Results["vantage-v3"] = decide.Result{Streak: streak, Since: start}
+			reports = append(reports, r)
+		}
+		return reports
+	}
+	s, _ := decide.Decide(p, decide.State{}, silent(9), at(0))
+	require.Equal(t, decide.Unknown, s.Subjects["vantage-v3"].Status)
+	s, _ = decide.Decide(p, s, silent(10), at(time.Second))
+	require.True(t, s.Subjects["vantage-v3"].Open())
+	s, _ = decide.Decide(p, s, silent(10), at(time.Minute))
+	require.False(t, s.Subjects["vantage-v3"].Folded)
+	s, _ = decide.Decide(p, s, silent(10)[:1], at(time.Hour))
+	s, _ = decide.Decide(p, s, silent(10)[:1], at(2*time.Hour))
+	require.True(t, s.Subjects[decide.Blind].Open())
+	require.True(t, s.Subjects["vantage-v3"].Folded, "blindness tells of it")
 }
 
 func TestVantagesAgreeOnOneName(t *testing.T) {

@@ -16,6 +16,8 @@ import (
 	"fmt"
 	"regexp"
 	"time"
+
+	"github.com/espra/protoplex/monitor/decide"
 )
 
 // Bounds of one message. They are far above what an honest vantage sends.
@@ -34,7 +36,9 @@ type Observation struct {
 	Controls bool      `json:"controls"` // it could reach its controls, so its results count
 	Results  []Result  `json:"results"`  // sorted by target
 	Claims   []Claim   `json:"claims"`   // sorted by subject
-	Done     []string  `json:"done"`     // sorted keys of actions that were accepted
+	Texts    []Text    `json:"texts"`    // all that the vantage knows of, not only its own
+	Acks     []Ack     `json:"acks"`     // likewise
+	Silences []Silence `json:"silences"` // likewise
 }
 
 // Result is the state of one target as one vantage sees it.
@@ -55,12 +59,63 @@ func (r Result) Then(ok bool, at time.Time) Result {
 	return r
 }
 
-// Claim is the name that a vantage gave to an open incident.
+// Claim is the name that a vantage gave to an incident that is not over.
 type Claim struct {
 	Subject  string    `json:"subject"`
 	Incident string    `json:"incident"`
 	Since    time.Time `json:"since"`
+	Flapping bool      `json:"flapping,omitempty"`
 }
+
+// Text is one attempt to send one message: the N-th that the vantage By made of
+// the message that Incident, Kind and Admin name.
+type Text struct {
+	Incident string `json:"incident"`
+	Kind     string `json:"kind"` // what it tells, such as "open"
+	Admin    string `json:"admin"`
+	By       string `json:"by"`
+	N        int    `json:"n"`
+
+	Provider string    `json:"provider"`
+	State    State     `json:"state"`
+	At       time.Time `json:"at"` // when it began, by the vantage's clock
+	Receipt  string    `json:"receipt,omitempty"`
+}
+
+// Same says that both are news of one attempt.
+func (t Text) Same(u Text) bool {
+	return t.Incident == u.Incident && t.Kind == u.Kind && t.Admin == u.Admin && t.By == u.By && t.N == u.N
+}
+
+// State is how far an attempt is known to have come. A later state is the newer
+// news, whoever tells it.
+type State int
+
+// The states, in the order in which they may follow one another.
+const (
+	Begun     State = iota // about to be sent, so perhaps it was
+	Unclear                // sent, without a word on whether it was taken
+	Refused                // not sent
+	Accepted               // the provider has it
+	Late                   // accepted, and still not delivered
+	Lost                   // accepted, and not delivered
+	Delivered              // the phone has it
+	states                 // how many there are
+)
+
+func (s State) String() string {
+	return [...]string{"begun", "unknown", "refused", "accepted", "late", "lost", "delivered"}[s]
+}
+
+// Ack is that somebody looks after an incident.
+type Ack struct {
+	Incident string    `json:"incident"`
+	By       string    `json:"by"` // admin
+	At       time.Time `json:"at"` // by the clock of the vantage that was told
+}
+
+// Silence is a decide.Silence that a vantage knows of.
+type Silence = decide.Silence
 
 // Why a message was refused.
 var (
@@ -71,7 +126,7 @@ var (
 )
 
 // incident is what the short name of one looks like.
-var incident = regexp.MustCompile(`^[A-Z2-7]{1,16}$`)
+var incident = regexp.MustCompile(`^[A-Z0-9]{1,16}$`)
 
 // domain keeps a signature made for anything else from being taken for ours.
 const domain = "protoplex observation 1\n"
@@ -123,10 +178,11 @@ func Open(body []byte, signature string, keys map[string]ed25519.PublicKey) (Obs
 func signed(body []byte) []byte { return bytes.Join([][]byte{[]byte(domain), body}, nil) }
 
 func (o Observation) bounded() error {
-	if len(o.Results) > maxItems || len(o.Claims) > maxItems || len(o.Done) > maxItems {
+	if max(len(o.Results), len(o.Claims), len(o.Texts), len(o.Acks), len(o.Silences)) > maxItems {
 		return fmt.Errorf("%w: too many items", ErrMalformed)
 	}
-	texts := append([]string{o.Vantage}, o.Done...)
+	var names, texts []string
+	texts = append(texts, o.Vantage)
 	for _, r := range o.Results {
 		if r.Streak < 0 {
 			return fmt.Errorf("%w: negative streak", ErrMalformed)
@@ -134,9 +190,26 @@ func (o Observation) bounded() error {
 		texts = append(texts, r.Target)
 	}
 	for _, c := range o.Claims {
-		texts = append(texts, c.Subject)
-		if !incident.MatchString(c.Incident) {
-			return fmt.Errorf("%w: incident %.20q", ErrMalformed, c.Incident)
+		names, texts = append(names, c.Incident), append(texts, c.Subject)
+	}
+	for _, t := range o.Texts {
+		if t.State < 0 || t.State >= states || t.N < 0 {
+			return fmt.Errorf("%w: text %d in state %d", ErrMalformed, t.N, int(t.State))
+		}
+		names, texts = append(names, t.Incident), append(texts, t.Kind, t.Admin, t.By, t.Provider, t.Receipt)
+	}
+	for _, a := range o.Acks {
+		names, texts = append(names, a.Incident), append(texts, a.By)
+	}
+	for _, s := range o.Silences {
+		if s.ID == "" || s.Until.Sub(s.From) > decide.MaxSilence {
+			return fmt.Errorf("%w: silence %.20q from %s until %s", ErrMalformed, s.ID, s.From, s.Until)
+		}
+		texts = append(texts, s.ID, s.Subject, s.Why, s.By)
+	}
+	for _, n := range names {
+		if !incident.MatchString(n) {
+			return fmt.Errorf("%w: incident %.20q", ErrMalformed, n)
 		}
 	}
 	for _, t := range texts {

@@ -20,8 +20,11 @@ var (
 	good = observe.Observation{
 		Vantage: "london", Sequence: 7, At: now, Controls: true,
 		Results: []observe.Result{{Target: "us-east", OK: true, Streak: 3, Since: now}},
-		Claims:  []observe.Claim{{Subject: "us-east", Incident: "7K2", Since: now}},
-		Done:    []string{"open 7K2 ana"},
+		Claims:  []observe.Claim{{Subject: "us-east", Incident: "7K2", Since: now, Flapping: true}},
+		Texts: []observe.Text{{Incident: "7K2", Kind: "open", Admin: "ana", By: "london", N: 1, Provider: "twilio",
+			State: observe.Delivered, At: now, Receipt: "SM1"}},
+		Acks:     []observe.Ack{{Incident: "7K2", By: "ana", At: now}},
+		Silences: []observe.Silence{{ID: "S1", Subject: "us-east", From: now, Until: now.Add(time.Hour), Why: "new switch", By: "raj"}},
 	}
 )
 
@@ -43,10 +46,12 @@ func TestOpenRefuses(t *testing.T) {
 	}{
 		{"forged", func(*observe.Observation) {}, other, observe.ErrForged},
 		{"a stranger", func(o *observe.Observation) { o.Vantage = "mars" }, key, observe.ErrUnknown},
-		{"too long", func(o *observe.Observation) { o.Done = []string{strings.Repeat("x", observe.MaxBytes)} }, key, observe.ErrMalformed},
+		{"too long", func(o *observe.Observation) { o.Texts[0].Receipt = strings.Repeat("x", observe.MaxBytes) }, key, observe.ErrMalformed},
 		{"a long name", func(o *observe.Observation) { o.Results[0].Target = strings.Repeat("x", 201) }, key, observe.ErrMalformed},
-		{"too many", func(o *observe.Observation) { o.Done = make([]string, 513) }, key, observe.ErrMalformed},
+		{"too many", func(o *observe.Observation) { o.Acks = make([]observe.Ack, 513) }, key, observe.ErrMalformed},
 		{"a negative streak", func(o *observe.Observation) { o.Results[0].Streak = -1 }, key, observe.ErrMalformed},
+		{"a state that is none", func(o *observe.Observation) { o.Texts[0].State = 7 }, key, observe.ErrMalformed},
+		{"a silence without end", func(o *observe.Observation) { o.Silences[0].Until = now.AddDate(1, 0, 0) }, key, observe.ErrMalformed},
 		{"an odd incident", func(o *observe.Observation) { o.Claims[0].Incident = "7K2 ana" }, key, observe.ErrMalformed},
 	}
 	for _, tt := range tests {
@@ -54,6 +59,8 @@ func TestOpenRefuses(t *testing.T) {
 			o := good
 			o.Results = append([]observe.Result(nil), good.Results...)
 			o.Claims = append([]observe.Claim(nil), good.Claims...)
+			o.Texts = append([]observe.Text(nil), good.Texts...)
+			o.Silences = append([]observe.Silence(nil), good.Silences...)
 			tt.change(&o)
 			body, signature, err := observe.Seal(o, tt.key)
 			require.NoError(t, err)
@@ -119,7 +126,7 @@ func FuzzOpen(f *testing.F) {
 		if err != nil {
 			return
 		}
-		require.LessOrEqual(t, len(o.Results)+len(o.Claims)+len(o.Done), 3*512)
+		require.LessOrEqual(t, max(len(o.Results), len(o.Claims), len(o.Texts), len(o.Acks), len(o.Silences)), 512)
 		again, sig, err := observe.Seal(o, key)
 		require.NoError(t, err)
 		if len(again) > observe.MaxBytes {

@@ -16,6 +16,8 @@ type Alert struct {
 	Doing    string // "Moving DNS to eu-west."; may be empty
 	Incident string
 	Link     string // may be empty
+
+	Unanswered []string // who was told before and does not answer
 }
 
 // Down words the first message of an incident.
@@ -27,10 +29,42 @@ func (a Alert) Flapping() string { return a.text("FLAPPING " + a.What + " since 
 // Blind words the incident that too few vantages can judge.
 func (a Alert) Blind() string { return a.text("BLIND monitoring since " + clock(a.Since)) }
 
+// Silent words the incident that a vantage is not heard by the others.
+func (a Alert) Silent() string { return a.text("SILENT " + a.What + " since " + clock(a.Since)) }
+
+// Stuck words that names stay where they are until somebody helps.
+func (a Alert) Stuck(why string) string {
+	return shorten("ESPRA STUCK "+a.What+" since "+clock(a.Since)+".", "DNS not moved: "+why+".", a.Incident, a.Link)
+}
+
 func (a Alert) text(state string) string {
 	votes := fmt.Sprintf(", %d/%d vantages.", a.Votes, a.Vantages)
-	return shorten("ESPRA "+state+votes, a.Doing, a.Incident, a.Link)
+	doing := a.Doing
+	if len(a.Unanswered) > 0 {
+		doing = "No answer from " + strings.Join(a.Unanswered, ", ") + "."
+	}
+	return shorten("ESPRA "+state+votes, doing, a.Incident, a.Link)
 }
+
+// Alive words the text that comes once a week, so that its absence tells.
+func Alive(at time.Time, vantages, of, open int) string {
+	incidents := "nothing"
+	switch {
+	case open == 1:
+		incidents = "1 incident"
+	case open > 1:
+		incidents = fmt.Sprint(open, " incidents")
+	}
+	return shorten(fmt.Sprintf("ESPRA ALIVE %s, %d/%d vantages, %s open.", minute(at), vantages, of, incidents),
+		"", "Next text of this kind in a week.", "")
+}
+
+// Test words a text that somebody sent to try a provider.
+func Test(at time.Time, vantage, provider string) string {
+	return shorten("ESPRA TEST "+minute(at)+" from "+vantage+" through "+provider+".", "", "Nothing is wrong.", "")
+}
+
+func minute(t time.Time) string { return t.UTC().Format("2006-01-02 15:04Z") }
 
 // OK words the all-clear: when it was over, and how long it took. Home says
 // that traffic had been moved and is back.

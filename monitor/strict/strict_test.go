@@ -1,108 +1,120 @@
 package strict_test
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/espra/protoplex/monitor/strict"
 )
 
-// Base is exported, or it could not be set.
-type Base struct {
+type shop struct {
+	Name  string         `yaml:"name"`
+	Opens time.Duration  `yaml:"opens"`
+	Since time.Time      `yaml:"since"`
+	Owner *owner         `yaml:"owner"`
+	Goods []good         `yaml:"goods"`
+	Stock map[string]int `yaml:"stock"`
+	Tags  []string       `yaml:"tags"`
+}
+
+type owner struct {
 	Name string `yaml:"name"`
 }
 
-type thing struct {
-	Base  `yaml:",inline"`
-	Ports []int  `yaml:"ports"`
-	Inner *inner `yaml:"inner"`
+type good struct {
+	price `yaml:",inline"`
+	Name  string `yaml:"name"`
 }
 
-type inner struct {
-	HoldDown string  `yaml:"hold-down"`
-	More     []inner `yaml:"more"`
+type price struct {
+	Price int `yaml:"price"`
 }
 
-type file struct {
-	Things []thing `yaml:"things"`
-}
-
-const text = `things:
-  - name: one
-    ports: [80, 443]
-  # the second
-  - ports:
-      - 1
-      - 2
-    inner: {hold-down: 10m}
-    name: two
+const whole = `# a shop
+name: corner
+opens: 8h
+since: 2026-03-02T14:00:00Z
+owner: {name: ana}
+goods:
+  - name: tea
+    price: 3
+  - {name: salt, price: 1}
+stock: {tea: 4}
+tags: [old, "small"]
 `
 
-func TestAt(t *testing.T) {
-	var v file
-	f, err := strict.Decode("x.yaml", []byte(text), &v)
+func TestDecode(t *testing.T) {
+	var s shop
+	_, err := strict.Decode("shop.yaml", []byte(whole), &s)
 	require.NoError(t, err)
-	require.Equal(t, "two", v.Things[1].Name)
-	for path, want := range map[string]string{
-		"things":                    "x.yaml:2:5",
-		"things[0]":                 "x.yaml:2:5",
-		"things[0].name":            "x.yaml:2:11",
-		"things[0].ports":           "x.yaml:3:12",
-		"things[0].ports[1]":        "x.yaml:3:17",
-		"things[0].ports[7]":        "x.yaml:3:12", // what is around it
-		"things[0].inner.hold-down": "x.yaml:2:5",
-		"things[1]":                 "x.yaml:5:5",
-		"things[1].ports[1]":        "x.yaml:7:9",
-		"things[1].inner.hold-down": "x.yaml:8:24",
-		"things[2].name":            "x.yaml:2:5",
-		"none":                      "x.yaml",
-		"":                          "x.yaml",
-		"][":                        "x.yaml",
-	} {
-		require.Equal(t, want, f.At(path), path)
-	}
-	require.EqualError(t, f.Errorf("things[1].name", "%q is taken", "two"), `x.yaml:9:11: "two" is taken`)
+	require.Equal(t, shop{
+		"corner", 8 * time.Hour, time.Date(2026, 3, 2, 14, 0, 0, 0, time.UTC), &owner{"ana"},
+		[]good{{price{3}, "tea"}, {price{1}, "salt"}}, map[string]int{"tea": 4}, []string{"old", "small"},
+	}, s)
+	_, err = strict.Decode("empty", nil, &s)
+	require.NoError(t, err)
 }
 
-func TestDecodeErrors(t *testing.T) {
-	for text, want := range map[string]string{
-		"things:\n  - nmae: x\n":                          `x.yaml:2:5: unknown field "nmae"; did you mean "name"?`,
-		"things:\n  - inner:\n      hold-dwon: x\n":       `x.yaml:3:7: unknown field "hold-dwon"; did you mean "hold-down"?`,
-		"things:\n  - name: x\n    colour: blue\n":        `x.yaml:3:5: unknown field "colour"`,
-		"things:\n  - ports: [many]\n":                    "x.yaml:2:13: cannot unmarshal string",
-		"things:\n  - name: x\n    name: y\n":             `x.yaml:3:5: mapping key "name" already defined`,
-		"things: [\n":                                     "x.yaml:1:9: ",
-		"things:\n  - name: 'x\n":                         "x.yaml:2:11: ",
-		"things:\n  - inner: {more: [{hold-don: 10m}]}\n": `did you mean "hold-down"?`,
+func TestMistakes(t *testing.T) {
+	for _, c := range []struct{ old, new, want string }{
+		{"name: corner", "nmae: corner", `shop.yaml:2:1: unknown field "nmae"; did you mean "name"?`},
+		{"opens: 8h", "opens: early", `shop.yaml:3:8: invalid duration "early"`},
+		{"{name: ana}", "{nam: ana}", `shop.yaml:5:9: unknown field "nam"; did you mean "name"?`},
+		{"    price: 3", "    prize: 3", `shop.yaml:8:5: unknown field "prize"; did you mean "price"?`},
+		{"price: 1", "price: cheap", `shop.yaml:9:25: cannot unmarshal string into Go value of type int`},
+		{"{tea: 4}", "[tea]", "shop.yaml:10:8: "},
+		{"owner: {name: ana}", "name: again", `shop.yaml:5:1: `},
+		{"# a shop", "---\nname: x\n---", "shop.yaml:"},
+		{"goods:\n", "goods: {\n", "shop.yaml:"},
 	} {
-		var v file
-		_, err := strict.Decode("x.yaml", []byte(text), &v)
-		require.ErrorContains(t, err, want, "%s", text)
+		text := strings.Replace(whole, c.old, c.new, 1)
+		require.NotEqual(t, whole, text, c.old)
+		_, err := strict.Decode("shop.yaml", []byte(text), &shop{})
+		require.ErrorContains(t, err, c.want)
 	}
+}
+
+// One mistake hides no other, and what the reader finds joins them in order.
+func TestAllMistakesTogether(t *testing.T) {
+	text := strings.NewReplacer("opens: 8h", "opens: early", "price: 1", "prize: 1").Replace(whole)
+	var s shop
+	f, err := strict.Decode("shop.yaml", []byte(text), &s)
+	require.Equal(t, "tea", s.Goods[0].Name, "what is right is read")
+	err = strict.Join([]error{err, f.Errorf("goods[0].price", "too dear"), f.Errorf("goods[1].price", "no price"), f.Errorf("taxes", "not paid")})
+	require.EqualError(t, err, strings.Join([]string{
+		"shop.yaml: not paid",
+		`shop.yaml:3:8: invalid duration "early"`,
+		"shop.yaml:8:12: too dear",
+		"shop.yaml:9:5: no price",
+		`shop.yaml:9:18: unknown field "prize"; did you mean "price"?`,
+	}, "\n"))
 }
 
 func TestSuggest(t *testing.T) {
-	kinds := []string{"certificate", "dns", "http", "s3", "smtp", "tcp"}
+	known := []string{"us-east", "eu-west", "apex"}
 	for word, want := range map[string]string{
-		"htp": "http", "https": "http", "HTTP": "http", "cert": "", "certifcate": "certificate", "dsn": "dns", "icmp": "", "": "", "dns": "",
+		"us-eats": `; did you mean "us-east"?`, "APEX": `; did you mean "apex"?`, "eu-wset": `; did you mean "eu-west"?`,
+		"mars": "", "": "", strings.Repeat("x", 1000): "",
 	} {
-		if want != "" {
-			want = `; did you mean "` + want + `"?`
-		}
-		require.Equal(t, want, strict.Suggest(word, kinds), word)
+		require.Equal(t, want, strict.Suggest(word, known), word)
 	}
 }
 
-// Whatever a file holds, it is read or its mistake has a place.
 func FuzzDecode(f *testing.F) {
-	f.Add([]byte(text), "things[0].name")
-	f.Add([]byte("things: *none"), "things[")
-	f.Add([]byte("a: &a [*a]"), "..")
-	f.Fuzz(func(t *testing.T, text []byte, path string) {
-		var v file
-		if f, err := strict.Decode("x.yaml", text, &v); err == nil {
-			require.Regexp(t, `^x\.yaml`, f.At(path))
+	f.Add([]byte(whole))
+	f.Add([]byte("name: [\n"))
+	f.Add([]byte("goods: !tag\nx"))
+	f.Add([]byte("owner: &a {}\ngoods: *a\n"))
+	f.Add([]byte("goods: [{}, null, 1]\nowner:\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var s shop
+		file, err := strict.Decode("shop.yaml", text, &s)
+		require.NotNil(t, file)
+		if err != nil {
+			require.True(t, strings.HasPrefix(err.Error(), "shop.yaml:"), "%v", err)
 		}
 	})
 }

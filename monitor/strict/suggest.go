@@ -8,10 +8,10 @@ const maxWord = 64
 // Suggest gives `; did you mean "X"?` for the known word that is closest to
 // another, or "" if none is close.
 func Suggest(word string, known []string) string {
-	best, least := "", 1+len(word)/3
 	if word == "" || len(word) > maxWord {
 		return ""
 	}
+	best, least := "", 2+len(word)/3
 	for _, k := range known {
 		if d := distance(strings.ToLower(word), strings.ToLower(k)); d < least {
 			best, least = k, d
@@ -26,25 +26,25 @@ func Suggest(word string, known []string) string {
 // distance is how many bytes to insert, delete, replace or swap with their
 // neighbour to turn a into b (optimal string alignment).
 func distance(a, b string) int {
-	var before []int
-	last := make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
+	rows := make([][]int, len(a)+1)
+	for i := range rows {
+		rows[i] = make([]int, len(b)+1)
+		rows[i][0] = i
 	}
-	for i := range len(a) {
-		row := make([]int, len(b)+1)
-		row[0] = i + 1
-		for j := range len(b) {
+	for j := range rows[0] {
+		rows[0][j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		for j := 1; j <= len(b); j++ {
 			change := 1
-			if a[i] == b[j] {
+			if a[i-1] == b[j-1] {
 				change = 0
 			}
-			row[j+1] = min(row[j]+1, last[j+1]+1, last[j]+change)
-			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
-				row[j+1] = min(row[j+1], before[j-1]+1)
+			rows[i][j] = min(rows[i-1][j]+1, rows[i][j-1]+1, rows[i-1][j-1]+change)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				rows[i][j] = min(rows[i][j], rows[i-2][j-2]+1)
 			}
 		}
-		before, last = last, row
 	}
-	return last[len(b)]
+	return rows[len(a)][len(b)]
 }

@@ -1,0 +1,146 @@
+package monitor
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/espra/protoplex/monitor/observe"
+)
+
+// Incident is what a vantage keeps of one outage.
+type Incident struct {
+	ID       string         `json:"id"`
+	Subject  string         `json:"subject"`
+	Since    time.Time      `json:"since"`
+	Open     bool           `json:"open"` // down by verdict
+	Region   bool           `json:"region,omitempty"`
+	Flapping bool           `json:"flapping,omitempty"`
+	Moved    bool           `json:"moved,omitempty"` // homes left the region because of it
+	Ended    time.Time      `json:"ended,omitzero"`  // when all was well again, by this vantage's clock
+	Over     bool           `json:"over,omitempty"`  // Ended is final: the all-clear may go out
+	Texts    []observe.Text `json:"texts,omitempty"` // all attempts that are known of
+	Acks     []observe.Ack  `json:"acks,omitempty"`
+	Moments  []Moment       `json:"moments,omitempty"`
+
+	closed   time.Duration // when Over became true
+	paging   time.Duration // since when people should be told, by this machine's monotonic clock
+	isPaging bool
+}
+
+// Moment is one line of an incident's story as this vantage saw it.
+type Moment struct {
+	At   time.Time `json:"at"`   // by this vantage's clock
+	What string    `json:"what"` // opened, up, flapping, over, text, acknowledged, plan, changed, read back, home set, stuck
+	Text string    `json:"text,omitempty"`
+}
+
+// maxMoments bounds a story; the middle of a longer one is left out.
+const maxMoments = 100
+
+// maxRefused is how many refused attempts at one message are kept: a provider
+// may refuse for days.
+const maxRefused = 12
+
+// maxPast is how many incidents are remembered after their end.
+const maxPast = 20
+
+// note adds a moment to the story.
+func (i *Incident) note(at time.Time, what, text string) {
+	if len(i.Moments) >= maxMoments {
+		i.Moments = slices.Delete(i.Moments, maxMoments/2, maxMoments/2+1)
+	}
+	i.Moments = append(i.Moments, Moment{at.UTC(), what, text})
+}
+
+// Timeline is the whole story: the moments, and what all vantages sent and were
+// told, in the order of their clocks.
+func (i *Incident) Timeline() []Moment {
+	line := slices.Clone(i.Moments)
+	for _, t := range i.Texts {
+		line = append(line, Moment{t.At.UTC(), "text", t.Kind + " to " + t.Admin + " by " + t.By + " through " + t.Provider + ": " + t.State.String()})
+	}
+	for _, a := range i.Acks {
+		line = append(line, Moment{a.At.UTC(), "acknowledged", "by " + a.By})
+	}
+	slices.SortStableFunc(line, func(a, b Moment) int { return a.At.Compare(b.At) })
+	return line
+}
+
+// tries gives the attempts at one message.
+func (i *Incident) tries(kind, admin string) []observe.Text {
+	var tries []observe.Text
+	for _, t := range i.Texts {
+		if t.Kind == kind && t.Admin == admin {
+			tries = append(tries, t)
+		}
+	}
+	return tries
+}
+
+// reached says that a message may have reached somebody.
+func (i *Incident) reached(kind, admin string) bool {
+	return slices.ContainsFunc(i.tries(kind, admin), func(t observe.Text) bool {
+		return t.State != observe.Refused && t.State != observe.Lost
+	})
+}
+
+// take merges news of an attempt and says whether it was any. A later state
+// wins, so vantages may tell it in any order.
+func (i *Incident) take(t observe.Text) bool {
+	at := slices.IndexFunc(i.Texts, t.Same)
+	switch {
+	case at < 0 && t.State == observe.Refused && i.refused(t) >= maxRefused:
+		return false
+	case at < 0:
+		i.Texts = append(i.Texts, t)
+		slices.SortStableFunc(i.Texts, func(a, b observe.Text) int {
+			return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Admin, b.Admin), a.At.Compare(b.At), cmp.Compare(a.By, b.By), cmp.Compare(a.N, b.N))
+		})
+	case i.Texts[at].State >= t.State:
+		return false
+	default:
+		i.Texts[at] = t
+	}
+	i.Texts = slices.DeleteFunc(slices.Clone(i.Texts), func(u observe.Text) bool { return u.State == observe.Refused && i.refused(u) >= maxRefused })
+	return true
+}
+
+// refused counts the later attempts at the same message that were refused.
+func (i *Incident) refused(t observe.Text) int {
+	n := 0
+	for _, u := range i.Texts {
+		if u.State == observe.Refused && u.Kind == t.Kind && u.Admin == t.Admin && (u.At.After(t.At) || u.At.Equal(t.At) && u.N > t.N) {
+			n++
+		}
+	}
+	return n
+}
+
+// acknowledge records that somebody looks after the incident and says whether
+// that is news.
+func (i *Incident) acknowledge(a observe.Ack) bool {
+	if slices.ContainsFunc(i.Acks, func(b observe.Ack) bool { return b.By == a.By && b.At.Equal(a.At) }) {
+		return false
+	}
+	i.Acks = append(i.Acks, a)
+	slices.SortFunc(i.Acks, func(a, b observe.Ack) int { return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.By, b.By)) })
+	return true
+}
+
+// acknowledged gives who looks after the incident, "" for nobody. An all-clear
+// ends that: what comes back is news again.
+func (i *Incident) acknowledged() string {
+	var cleared time.Time
+	for _, t := range i.Texts {
+		if isClear(t.Kind) && t.At.After(cleared) {
+			cleared = t.At
+		}
+	}
+	for _, a := range i.Acks {
+		if a.At.After(cleared) {
+			return a.By
+		}
+	}
+	return ""
+}

@@ -1,0 +1,227 @@
+package monitor
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/espra/protoplex/monitor/decide"
+	"github.com/espra/protoplex/monitor/home"
+	"github.com/espra/protoplex/monitor/sms"
+)
+
+// message is one text for one admin. Kind, incident and admin name it for all
+// vantages.
+type message struct {
+	kind     string
+	incident string
+	subject  string
+	admin    Admin
+	text     string
+	region   string // that is lost, if any
+}
+
+func (m message) key() string { return m.kind + " " + m.incident + " " + m.admin.Name }
+
+// The kinds of messages. An incident that comes back after its all-clear is
+// told again, so kinds carry the number of all-clears before them.
+const (
+	kindOpen  = "open"
+	kindFlap  = "flap"
+	kindStuck = "stuck"
+	kindClear = "clear"
+	kindAlive = "alive"
+)
+
+func nth(kind string, n int) string { return kind + "-" + strconv.Itoa(n) }
+
+func isClear(kind string) bool { return strings.HasPrefix(kind, kindClear+"-") }
+
+// due lists what people should know by now, sorted by subject and level. It
+// includes what they know: see pending.
+func (v *vantage) due(now time.Duration) []message {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	wall := v.m.Now()
+	due := v.aliveDue(wall)
+	for _, subject := range v.subjects() {
+		i := v.incidents[subject]
+		pageable := i.Open && !v.verdicts.Subjects[subject].Folded && !v.silenced(subject, wall)
+		i.pageFrom(pageable, now, wall)
+		var before []string // admins of lower levels who were told
+		for _, level := range v.cfg.levels() {
+			for _, name := range level.Admins {
+				due = append(due, v.dueTo(v.cfg.admin(name), level.After, before, i, pageable, now)...)
+			}
+			before = append(before, level.Admins...)
+			if pageable && v.lowUrgency(subject) {
+				break // nobody more is woken for it
+			}
+		}
+	}
+	return due
+}
+
+// pageFrom keeps since when people should be told of the incident.
+func (i *Incident) pageFrom(pageable bool, now time.Duration, wall time.Time) {
+	if pageable && !i.isPaging {
+		i.paging = now
+		// After a restart the texts tell; clocks may be off, but not by levels.
+		for _, t := range i.Texts {
+			n := i.phase(t.Admin)
+			if age := wall.Sub(t.At); (t.Kind == nth(kindOpen, n) || t.Kind == nth(kindFlap, n)) && age > now-i.paging {
+				i.paging = now - age
+			}
+		}
+	}
+	i.isPaging = pageable
+}
+
+// phase counts the all-clears that an admin had of the incident.
+func (i *Incident) phase(admin string) int {
+	n := 0
+	for i.reached(nth(kindClear, n), admin) {
+		n++
+	}
+	return n
+}
+
+// dueTo lists what one admin should be told of an incident. The caller holds mu.
+func (v *vantage) dueTo(admin Admin, after time.Duration, before []string, i *Incident, pageable bool, now time.Duration) []message {
+	var due []message
+	n := i.phase(admin.Name)
+	open, flap := nth(kindOpen, n), nth(kindFlap, n)
+	alert := v.alert(i, now)
+	add := func(kind, text string) {
+		m := message{kind: kind, incident: i.ID, subject: i.Subject, admin: admin, text: text}
+		if i.Region {
+			m.region = i.Subject
+		}
+		due = append(due, m)
+	}
+	told := i.reached(open, admin.Name) || i.reached(flap, admin.Name)
+	switch {
+	case pageable && (told || now-i.paging >= after && (after == 0 || i.acknowledged() == "")):
+		if after > 0 {
+			alert.Unanswered = before
+		}
+		if !i.Flapping || len(i.tries(open, admin.Name)) > 0 {
+			add(open, v.opening(i.Subject, alert))
+		}
+		if i.Flapping {
+			add(flap, alert.Flapping())
+		}
+		if i.Region && told && v.blocked(now) {
+			add(nth(kindStuck, n), alert.Stuck(v.stuck))
+		}
+	case i.Over && told:
+		add(nth(kindClear, n), alert.OK(i.Moved, i.Ended))
+	}
+	return due
+}
+
+// blocked says that homes should move, and have not for so long that somebody
+// must help. The caller holds mu.
+func (v *vantage) blocked(now time.Duration) bool {
+	want := home.Want(v.hosts, v.homes, v.regions(now), v.cfg.HoldDown)
+	return v.stuck != "" && now-v.stuckAt >= v.cfg.stuckAfter() && fingerprint(want) != v.settled
+}
+
+// opening words the first message of an incident.
+func (v *vantage) opening(subject string, alert sms.Alert) string {
+	switch {
+	case subject == decide.Blind:
+		return alert.Blind()
+	case strings.HasPrefix(subject, vantagePrefix):
+		return alert.Silent()
+	}
+	return alert.Down()
+}
+
+// lowUrgency says that an incident can wait for the morning: nothing is lost to
+// anybody yet.
+func (v *vantage) lowUrgency(subject string) bool { return strings.HasPrefix(subject, vantagePrefix) }
+
+// alert words an incident. The caller holds mu.
+func (v *vantage) alert(i *Incident, now time.Duration) sms.Alert {
+	a := sms.Alert{
+		What: i.Subject, Since: i.Since, Votes: v.verdicts.Subjects[i.Subject].Votes, Vantages: v.params.Vantages, Incident: i.ID,
+	}
+	if v.cfg.Status != "" {
+		a.Link = strings.TrimSuffix(v.cfg.Status, "/") + "/" + i.ID
+		if v.secret != nil {
+			a.Link += "-" + v.secret.token(i.ID)
+		}
+	}
+	if i.Region {
+		a.Doing = v.doing(i.Subject, now)
+	}
+	return a
+}
+
+// doing says what happens to the homes in a region. The caller holds mu.
+func (v *vantage) doing(region string, now time.Duration) string {
+	want := home.Want(v.hosts, v.homes, v.regions(now), v.cfg.HoldDown)
+	for _, h := range v.hosts {
+		cur, next := v.homes[h.Name], want[h.Name]
+		at, there := slices.Index(h.Regions, cur.Region), slices.Index(h.Regions, region)
+		switch {
+		case there < 0:
+		case cur.Region == region && next.Region == region:
+			return "No region to move to."
+		case cur.Region == region && next.Region != "":
+			return "Moving DNS to " + next.Region + "."
+		case at > there && v.settled == fingerprint(v.homes):
+			return "DNS moved to " + cur.Region + "."
+		case at > there:
+			return "Moving DNS to " + cur.Region + "."
+		}
+	}
+	return ""
+}
+
+// aliveFor is how long after its hour the weekly text may still be sent.
+const aliveFor = time.Hour
+
+// aliveDue lists the weekly texts. The caller holds mu.
+func (v *vantage) aliveDue(wall time.Time) []message {
+	if v.cfg.Alive == nil {
+		return nil
+	}
+	at := v.cfg.Alive.last(wall)
+	if wall.Sub(at) >= aliveFor {
+		return nil
+	}
+	year, week := at.ISOWeek()
+	id := fmt.Sprintf("%04dW%02d", year, week)
+	if v.alive.ID != id {
+		v.alive = &Incident{ID: id, Subject: kindAlive, Since: at}
+		// A vantage whose clock is ahead may have sent it.
+		for _, e := range v.board.Latest() {
+			for _, t := range e.Texts {
+				if t.Incident == id {
+					v.alive.take(t)
+				}
+			}
+		}
+	}
+	open, votes := 0, 0
+	for _, i := range v.incidents {
+		if !i.Over {
+			open++
+		}
+	}
+	for _, e := range v.board.Latest() {
+		if v.m.Elapsed()-e.Arrived <= v.params.Fresh && e.Controls {
+			votes++
+		}
+	}
+	var due []message
+	for _, admin := range v.cfg.Admins {
+		due = append(due, message{kind: kindAlive, incident: id, subject: kindAlive, admin: admin,
+			text: sms.Alive(at, votes, v.params.Vantages, open)})
+	}
+	return due
+}
