@@ -3,6 +3,7 @@ package nodes_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -40,6 +41,7 @@ func web(ctx context.Context, m nodes.Machine, _ []string) error {
 		_, _ = io.WriteString(w, m.Host().Proc)
 	})
 	mux.HandleFunc("POST /echo", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Version", os.Getenv(version))
 		w.WriteHeader(http.StatusOK)
 		_ = http.NewResponseController(w).EnableFullDuplex()
 		_ = http.NewResponseController(w).Flush()
@@ -94,18 +96,25 @@ type node struct {
 	cancel  context.CancelFunc
 }
 
+// freeAddress gives a port that is free for the moment, at an address that nobody
+// else binds it at afterwards.
+func freeAddress(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	port := l.Addr().(*net.TCPAddr).Port
+	return fmt.Sprintf("127.%d.%d.9:%d", port>>8, port&0xff, port)
+}
+
 func startNode(t *testing.T, o nodes.ParentOptions) *node {
 	m := newDesk(t).Machine(t, "alpha", testRoles())
-	l, err := m.Listen("tcp", ":0") // a free port, for the moment
-	require.NoError(t, err)
 	n := &node{
 		t:       t,
-		address: l.Addr().String(),
+		address: freeAddress(t),
 		signals: make(chan nodes.Signal, 8),
 		status:  make(chan nodes.ParentStatus, 1000),
 		ended:   make(chan error, 1),
 	}
-	require.NoError(t, l.Close())
 	o.Listen = []string{n.address}
 	o.Status = func(s nodes.ParentStatus) { n.status <- s }
 	ctx, cancel := context.WithCancel(t.Context())
@@ -325,10 +334,7 @@ func TestParentProcess(t *testing.T) {
 		signal nodes.Signal
 		clean  bool
 	}{{nodes.Terminate, true}, {nodes.Kill, false}} {
-		l, err := m.Listen("tcp", ":0") // a free port, for the moment
-		require.NoError(t, err)
-		n := node{t: t, address: l.Addr().String()}
-		require.NoError(t, l.Close())
+		n := node{t: t, address: freeAddress(t)}
 		c, err := m.Start("node", []string{n.address}, nil)
 		require.NoError(t, err)
 		name := ""
