@@ -54,7 +54,7 @@ func (v value) given() bool { return v.node != nil }
 // document checks bounds and syntax and gives the file's one document.
 func (r *reader) document(data []byte) (value, bool) {
 	if len(data) > maxBytes {
-		r.failf(Pos{1, 1}, "the file has %d bytes; at most %d are read", len(data), maxBytes)
+		r.failf(Pos{1, 1}, "the file has more than %d bytes", maxBytes)
 		return value{}, false
 	}
 	// Line ends first: the scanner miscounts lines where a comment meets "\r\n".
