@@ -133,6 +133,7 @@ func all() map[string]judgement {
 		"superseded-owners":    func(h oracle.History) oracle.Verdict { return oracle.SupersededOwners(h, lost, sec(60)) },
 		"home":                 func(h oracle.History) oracle.Verdict { return oracle.Home(h, lost, dns, sec(900)) },
 		"availability":         func(h oracle.History) oracle.Verdict { return oracle.Availability(h, usHost, 3333, sec(60)) },
+		"answered-in-time":     func(h oracle.History) oracle.Verdict { return oracle.AnsweredInTime(h, "espra.com", sec(60)) },
 		"apex-answers":         func(h oracle.History) oracle.Verdict { return oracle.ApexAnswers(h, "espra.com", 6000) },
 	}
 }
@@ -148,6 +149,7 @@ func TestGoodHistory(t *testing.T) {
 		"superseded-owners":    {Name: "on a superseded owner, 1m on", Measured: "0", Budget: "0", Judged: 4},
 		"home":                 {Name: "home after us-east healed", Measured: "11m03s", Budget: "15m", Judged: 4},
 		"availability":         {Name: "requests answered by " + usHost + ", each 1m", Measured: "66.66 %", Budget: "33.33 %", Judged: 9},
+		"answered-in-time":     {Name: "longest wait for an answer of espra.com", Measured: "57 s", Budget: "1m", Judged: 6},
 		"apex-answers":         {Name: "espra.com answers", Measured: "66.66 %", Budget: "60 %", Judged: 6},
 	}
 	for name, judge := range all() {
@@ -273,6 +275,17 @@ func TestBadHistories(t *testing.T) {
 		{"availability", "a client that is stopped says nothing", func(h *oracle.History) {
 			h.Publishes[0].Outcome, h.Publishes[0].Error, h.Streams = oracle.Unknown, oracle.Stopped, nil
 		}, "100 %", ""},
+
+		{"answered-in-time", "nobody answers again", func(h *oracle.History) {
+			h.Pages = append(h.Pages[:4], page(335, "anna", "dial timeout"), page(362, "anna", "timeout"))
+		}, "1m02s", "anna at 6:00, no answer since 5:00, timeout"},
+		{"answered-in-time", "refusals are answers", func(h *oracle.History) {
+			h.Pages = append(h.Pages[:4], page(335, "anna", "status 503"), page(380, "anna", "refused"))
+		}, "35 s", ""},
+		{"answered-in-time", "an answer comes late", func(h *oracle.History) { h.Pages[0].Latency = sec(61); h.Pages[0].At = sec(62) },
+			"1m01s", "anna at 1:01, no answer since 0:01"},
+		{"answered-in-time", "nobody asks", func(h *oracle.History) { h.Pages = nil },
+			"no requests", "nothing was observed that this expectation could judge"},
 
 		{"apex-answers", "the apex is silent", func(h *oracle.History) {
 			for i := range h.Pages {
