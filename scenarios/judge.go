@@ -111,7 +111,14 @@ func (p *platform) ask(h oracle.History, x story.Expectation, f oracle.Fault) or
 	case "baseline":
 		return oracle.Baseline(h, f, p.clientsStart(), v.Duration("within"))
 	case "nobody-paged":
-		return oracle.NobodyPaged(h, p.story.Topology.Admins)
+		var vantages, regions []string
+		for _, m := range p.with(story.RoleVPS, nil) {
+			vantages = append(vantages, m.Name)
+		}
+		for _, r := range p.story.Topology.Regions {
+			regions = append(regions, r.Name)
+		}
+		return oracle.NobodyPaged(h, p.story.Topology.Admins, vantages, regions)
 	case "apex-answers":
 		return oracle.ApexAnswers(h, story.Apex, int(v.Share("at-least")))
 	}
