@@ -34,13 +34,18 @@ func (p *platform) judge(h oracle.History) []oracle.Verdict {
 		}
 	}
 	for _, x := range p.story.Expect.Throughout {
-		if hosts := x.Params.Names("of"); len(hosts) > 0 {
-			for _, host := range hosts {
+		switch x.Oracle {
+		case "availability":
+			for _, host := range x.Params.Names("of") {
 				all = append(all, oracle.Availability(h, p.asked(host), int(x.Params.Share("at-least")), x.Params.Duration("window")))
 			}
-			continue
+		case "answered-in-time":
+			for _, host := range x.Params.Names("of") {
+				all = append(all, oracle.AnsweredInTime(h, p.asked(host), x.Params.Duration("within")))
+			}
+		default:
+			all = append(all, p.ask(h, x, oracle.Fault{}))
 		}
-		all = append(all, p.ask(h, x, oracle.Fault{}))
 	}
 	return all
 }
@@ -108,7 +113,14 @@ func (p *platform) ask(h oracle.History, x story.Expectation, f oracle.Fault) or
 	case "baseline":
 		return oracle.Baseline(h, f, p.clientsStart(), v.Duration("within"))
 	case "nobody-paged":
-		return oracle.NobodyPaged(h, p.story.Topology.Admins)
+		var vantages, regions []string
+		for _, m := range p.with(story.RoleVPS, nil) {
+			vantages = append(vantages, m.Name)
+		}
+		for _, r := range p.story.Topology.Regions {
+			regions = append(regions, r.Name)
+		}
+		return oracle.NobodyPaged(h, p.story.Topology.Admins, vantages, regions)
 	case "apex-answers":
 		return oracle.ApexAnswers(h, story.Apex, int(v.Share("at-least")))
 	}

@@ -27,6 +27,7 @@ type watcher struct {
 	verbose bool
 	told    []Line
 	seen    map[string]bool // what has been told, as several vantages tell it
+	watches []oracle.Watch
 	notices []oracle.Notice
 	texts   []oracle.Text
 	served  []oracle.Served
@@ -59,6 +60,10 @@ func (w *watcher) event(e sim.Event) {
 		w.zone(e)
 	case logEvent + "verdict":
 		w.verdict(e)
+	case logEvent + "first verdict":
+		if region := e.Get("region"); region != "" {
+			w.watches = append(w.watches, oracle.Watch{At: e.At, Vantage: e.Machine, Region: region})
+		}
 	case logEvent + "sms accepted":
 		w.sms(e)
 	case logEvent + "plan":
@@ -273,7 +278,7 @@ func (w *watcher) zone(e sim.Event) {
 func (w *watcher) complete(h *oracle.History, lasts time.Duration) {
 	h.Lasts = lasts
 	h.Usage, h.Running = w.p.usage.taken, w.p.usage.running
-	h.Notices, h.Texts, h.Served, h.Faults, h.Leaders, h.Targets = w.notices, w.texts, w.served, w.faults, w.leaders, w.targets
+	h.Watches, h.Notices, h.Texts, h.Served, h.Faults, h.Leaders, h.Targets = w.watches, w.notices, w.texts, w.served, w.faults, w.leaders, w.targets
 	// The tables of processes that have ended concern nobody.
 	alive := map[string]bool{}
 	for _, m := range w.p.world.Machines() {

@@ -7,8 +7,9 @@ import "time"
 // machine boots and only drifts. Both stand still while the machine is paused,
 // and jump when it goes on.
 //
-// Timers of package time do not follow it: they keep the world's time, as waits
-// of a few seconds hardly feel a drift of parts per million.
+// Package time does not follow it: time.Now and timers keep the world's time, as
+// waits of a few seconds hardly feel a drift of parts per million. What a program
+// should believe, it asks [Process.Now] and [Process.Elapsed].
 type Clock struct {
 	w       *World
 	since   int64 // world time of the last change of rate

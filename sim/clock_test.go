@@ -13,6 +13,7 @@ func TestClocks(t *testing.T) {
 	begin := time.Date(2026, 3, 2, 14, 0, 0, 0, time.UTC)
 	sim.TestWith(t, sim.Options{Start: begin}, func(t *testing.T, w *sim.World) {
 		require.True(t, w.Start().Equal(begin))
+		require.True(t, time.Now().Equal(begin), "package time keeps the world's time")
 		m := w.NewMachine("m")
 		p := m.Console()
 		read := func(wall, elapsed time.Duration) {

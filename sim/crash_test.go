@@ -3,6 +3,7 @@ package sim_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -252,5 +253,29 @@ func TestPowerOnBootsAgain(t *testing.T) {
 		p := m.Start("too late", func(*sim.Process) error { starts.Add(1); return nil })
 		require.ErrorIs(t, p.Wait(), sim.ErrPowerOff)
 		require.EqualValues(t, 3, starts.Load())
+	})
+}
+
+// Processes that were asked for in one instant begin at nanoseconds of their own,
+// so that what they do on a grid from then on does not meet.
+func TestProcessesBeginApart(t *testing.T) {
+	sim.Test(t, func(t *testing.T, w *sim.World) {
+		const machines = 20
+		began := make(chan time.Duration, 2*machines)
+		for i := range machines {
+			w.NewMachine(fmt.Sprint("m", i)).OnBoot(func(m *sim.Machine) {
+				for _, name := range []string{"a", "b"} {
+					m.Start(name, func(*sim.Process) error { began <- w.Elapsed(); return nil })
+				}
+			})
+		}
+		time.Sleep(time.Second)
+		seen := map[time.Duration]bool{}
+		for range 2 * machines {
+			at := <-began
+			require.False(t, seen[at], "%s", at)
+			require.Less(t, at, 100*time.Microsecond+1)
+			seen[at] = true
+		}
 	})
 }

@@ -40,7 +40,11 @@
 //
 // Faults are ordinary calls at a chosen instant: [Link.Cut], [World.Impair],
 // [Machine.Pause], [Machine.PowerOff], [Process.Kill], [Clock.Step]. Those that
-// take a duration heal by themselves.
+// take a duration heal by themselves; [World.At] calls anything later. Disks lose
+// what was not synced when the power goes; they neither fill up nor fail.
+//
+// Machines find one another by name. Where real DNS matters, run the resolvers of
+// package sim/names on some and name these to others with [WithResolvers].
 //
 // Nothing needs cleaning up. When the test function returns, the world powers
 // every machine off, and only goroutines that survive that are reported, as
@@ -64,7 +68,8 @@
 // One run is one testing/synctest bubble in a process of its own, so that no
 // package-level state is shared between runs: [Test] executes the test binary
 // again, unless the environment variable SIM_INSIDE=1 asks for this process, as
-// one wants under a debugger.
+// one wants under a debugger, or to have go test -cover count what runs in a
+// world. A panic in a process ends the whole run, as in any Go program.
 //
 // # How it is kept
 //

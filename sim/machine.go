@@ -42,7 +42,9 @@ type Machine struct {
 // MachineOption says more about a new machine.
 type MachineOption func(*Machine)
 
-// In puts the machine into a zone of a region. Latencies follow from that.
+// In puts the machine into a zone of a region. Latencies follow from that: one way
+// 0.25 ms within a zone, 0.7 ms within a region, and [World.SetDistance] between
+// regions.
 func In(region, zone string) MachineOption {
 	return func(m *Machine) { m.region, m.zone = region, zone }
 }

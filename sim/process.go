@@ -237,7 +237,8 @@ func (p *Process) Emit(kind string, fields ...Field) {
 func (p *Process) Disk() *Disk { return p.m.disk.as(p) }
 
 // Lookup asks the machine's resolvers for the records of a name; kind is "A",
-// "TXT" or "CNAME". Errors are *net.DNSError.
+// "TXT" or "CNAME". The name of a machine has its address, whatever they would
+// say. Errors are *net.DNSError.
 func (p *Process) Lookup(ctx context.Context, kind, name string) ([]string, error) {
 	if kind == "A" {
 		if m := p.w.Machine(name); m != nil {

@@ -42,6 +42,7 @@ var programs = map[string]func(w *World){
 	"faults":                    faultyWeather,
 	"datagrams":                 racingDatagrams,
 	"shared listener":           sharedListener,
+	"many processes":            manyProcesses,
 	"one instant":               oneInstant,
 	"two neighbours":            neighbours,
 	"two neighbours, and more":  moreNeighbours,
@@ -65,6 +66,7 @@ func TestReplay(t *testing.T) {
 		{"faults", true, 8},
 		{"datagrams", true, 8},
 		{"shared listener", true, 8},
+		{"many processes", true, 12},
 	} {
 		t.Run(tt.program, func(t *testing.T) {
 			traces := map[string]string{}
@@ -393,6 +395,66 @@ func sharedListener(w *World) {
 			w.Emit("failed", Field{"error", err.Error()})
 		}
 	}
+}
+
+// manyProcesses has the processes of two machines do everything at one instant:
+// they bind, dial, accept from one backlog, and leave with their streams open. The
+// link is thin, so that the order of what they send can be seen.
+func manyProcesses(w *World) {
+	server, client := w.NewMachine("server"), w.NewMachine("client")
+	together := func() { time.Sleep((w.Elapsed()/time.Second+1)*time.Second - w.Elapsed()) }
+	server.Start("parent", func(p *Process) error {
+		l, err := p.Listen("tcp", ":80")
+		for i := 0; i < 5 && err == nil; i++ {
+			_, err = p.Start(fmt.Sprint("child ", i), func(p *Process) error {
+				time.Sleep(time.Second)
+				for together(); ; {
+					c, err := p.Inherited()[0].Accept()
+					if err != nil {
+						return err
+					}
+					p.Emit("accepted", Field{"from", c.RemoteAddr().String()})
+					go io.Copy(io.Discard, c)
+				}
+			}, l)
+		}
+		<-p.Context().Done()
+		return err
+	})
+	for i := range 20 {
+		client.Start(fmt.Sprint("process ", i), func(p *Process) error {
+			together()
+			u, err := p.ListenPacket("udp", ":0")
+			if err != nil {
+				return err
+			}
+			c, err := p.DialContext(p.Context(), "tcp", "server:80")
+			if err != nil {
+				return err
+			}
+			p.Emit("dialled", Field{"from", c.LocalAddr().String()}, Field{"bound", u.LocalAddr().String()})
+			if _, err := c.Write(make([]byte, 1+i)); err != nil {
+				return err
+			}
+			time.Sleep(time.Second)
+			together()
+			return nil // the world closes the stream
+		})
+	}
+	w.Link(server, client).Impair(Conditions{Bandwidth: 10_000}, time.Hour)
+	time.Sleep(5 * time.Second)
+	victim := client.Start("victim", func(p *Process) error {
+		for range 10 {
+			if _, err := p.DialContext(p.Context(), "tcp", "server:80"); err != nil {
+				return err
+			}
+		}
+		<-p.Context().Done()
+		return nil
+	})
+	time.Sleep(time.Second)
+	victim.Kill() // a reset for each of its streams
+	time.Sleep(time.Second)
 }
 
 // faultyWeather has clients work while their server is cut off, paused, killed,

@@ -31,7 +31,7 @@ const graceAfterEnd = time.Hour
 // Run runs f in a new world inside an ordinary program and returns when the
 // world has ended. A process can do this once: package-level state that one run
 // leaves behind would change the next. The error is that of f, of writing the
-// trace, or of a second call.
+// trace, or of a second call. Leaks are no error: look at Result.Leaks.
 func Run(o Options, f func(w *World) error) (Result, error) {
 	if flag.Lookup("test.run") != nil {
 		return Result{}, errors.New("sim: Run needs a process of its own, without tests; use Test in a test")

@@ -88,6 +88,17 @@ func segments(trace string) []string {
 	return all
 }
 
+// What TLS makes of plaintext is random, so its sizes stay out of the trace.
+func TestSizesAreOfPlaintextOnly(t *testing.T) {
+	for program, want := range map[string]bool{"http over tls": false, "goroutines, one transport": true} {
+		all := segments(traceOf(t, program))
+		require.GreaterOrEqual(t, len(all), 40)
+		for _, s := range all {
+			require.Equal(t, want, strings.Contains(s, `"n":`), s)
+		}
+	}
+}
+
 // A run that ends early has a prefix of the whole run's trace.
 func TestUntilGivesAPrefix(t *testing.T) {
 	whole := traceOf(t, "faults")

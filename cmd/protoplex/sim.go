@@ -97,7 +97,7 @@ the same run, to the nanosecond; the last line carries the hash that proves it.`
 			o := scenarios.Options{Seed: seed, Until: until, Verbose: verbose}
 			if onTerminal(os.Stderr) {
 				o.Progress = progress
-				defer fmt.Fprint(os.Stderr, "\r\x1b[K")
+				defer clearLine()
 			}
 			return play(c.OutOrStdout(), s, o, trace, asJSON)
 		},
@@ -141,7 +141,7 @@ func play(out io.Writer, s *story.Story, o scenarios.Options, trace string, asJS
 		return status{statusBroken, err}
 	}
 	if o.Progress != nil {
-		fmt.Fprint(os.Stderr, "\r\x1b[K")
+		clearLine()
 	}
 	if err := tell(out, report, o.Verbose, asJSON); err != nil {
 		return status{statusBroken, fmt.Errorf("write report: %w", err)}
@@ -168,6 +168,9 @@ func tell(out io.Writer, report *scenarios.Report, verbose, asJSON bool) error {
 func progress(at, lasts time.Duration) {
 	fmt.Fprintf(os.Stderr, "\r\x1b[K%s of %s", oracle.Offset(at), oracle.Offset(lasts))
 }
+
+// clearLine takes the progress away again.
+func clearLine() { fmt.Fprint(os.Stderr, "\r\x1b[K") }
 
 func onTerminal(f *os.File) bool {
 	info, err := f.Stat()
@@ -197,6 +200,9 @@ func again(ctx context.Context) error {
 	case errors.As(err, &exit) && exit.ExitCode() == statusFailed:
 		return status{code: statusFailed}
 	case errors.As(err, &exit) && ctx.Err() != nil:
+		if onTerminal(os.Stderr) {
+			clearLine() // the run had no time for that
+		}
 		return status{statusBroken, errors.New("interrupted")}
 	case errors.As(err, &exit):
 		return status{code: statusBroken}
@@ -235,7 +241,7 @@ traces. The first event that differs is printed, and the exit status is 3.`,
 			}
 			found, err := v.Verify(c.Context(), seeds)
 			if v.Progress != nil {
-				fmt.Fprint(os.Stderr, "\r\x1b[K")
+				clearLine()
 			}
 			out := c.OutOrStdout()
 			for _, d := range found {

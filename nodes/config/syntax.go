@@ -33,7 +33,7 @@ func Parse(name string, text []byte) (ast.Node, error) {
 // there is something wrong with it.
 func (f *File) document(data []byte) ast.Node {
 	if len(data) > maxBytes {
-		f.failAt(Pos{1, 1}, "the file has %d bytes; at most %d are read", len(data), maxBytes)
+		f.failAt(Pos{1, 1}, "the file has more than %d bytes", maxBytes)
 		return nil
 	}
 	// Line ends first: the scanner miscounts lines where a comment meets "\r\n".

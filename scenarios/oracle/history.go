@@ -20,6 +20,7 @@ type History struct {
 
 	// From the world.
 	Faults  []Fault
+	Watches []Watch
 	Notices []Notice
 	Texts   []Text
 	Served  []Served
@@ -127,6 +128,13 @@ type Fault struct {
 	Until  time.Duration // when it healed
 }
 
+// Watch is a vantage that judged a region for the first time, whatever it found.
+type Watch struct {
+	At      time.Duration
+	Vantage string
+	Region  string
+}
+
 // Notice is the monitors' decision that a region is down, or up again. Several
 // vantages may each say so.
 type Notice struct {
@@ -176,6 +184,9 @@ func (h *History) Sort() {
 	})
 	slices.SortStableFunc(h.Faults, func(a, b Fault) int {
 		return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.ID, b.ID))
+	})
+	slices.SortStableFunc(h.Watches, func(a, b Watch) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Vantage, b.Vantage), cmp.Compare(a.Region, b.Region))
 	})
 	slices.SortStableFunc(h.Notices, func(a, b Notice) int {
 		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Region, b.Region), cmp.Compare(a.By, b.By))

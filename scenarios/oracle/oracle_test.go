@@ -133,6 +133,7 @@ func all() map[string]judgement {
 		"superseded-owners":    func(h oracle.History) oracle.Verdict { return oracle.SupersededOwners(h, lost, sec(60)) },
 		"home":                 func(h oracle.History) oracle.Verdict { return oracle.Home(h, lost, dns, sec(900)) },
 		"availability":         func(h oracle.History) oracle.Verdict { return oracle.Availability(h, usHost, 3333, sec(60)) },
+		"answered-in-time":     func(h oracle.History) oracle.Verdict { return oracle.AnsweredInTime(h, "espra.com", sec(60)) },
 		"apex-answers":         func(h oracle.History) oracle.Verdict { return oracle.ApexAnswers(h, "espra.com", 6000) },
 	}
 }
@@ -148,6 +149,7 @@ func TestGoodHistory(t *testing.T) {
 		"superseded-owners":    {Name: "on a superseded owner, 1m on", Measured: "0", Budget: "0", Judged: 4},
 		"home":                 {Name: "home after us-east healed", Measured: "11m03s", Budget: "15m", Judged: 4},
 		"availability":         {Name: "requests answered by " + usHost + ", each 1m", Measured: "66.66 %", Budget: "33.33 %", Judged: 9},
+		"answered-in-time":     {Name: "longest wait for an answer of espra.com", Measured: "57 s", Budget: "1m", Judged: 6},
 		"apex-answers":         {Name: "espra.com answers", Measured: "66.66 %", Budget: "60 %", Judged: 6},
 	}
 	for name, judge := range all() {
@@ -162,7 +164,7 @@ func TestGoodHistory(t *testing.T) {
 func TestNothingToJudgeIsAFailure(t *testing.T) {
 	empty := oracle.History{Lasts: sec(2100)}
 	everything := all()
-	everything["nobody-paged"] = func(h oracle.History) oracle.Verdict { return oracle.NobodyPaged(h, nil) }
+	everything["nobody-paged"] = func(h oracle.History) oracle.Verdict { return oracle.NobodyPaged(h, nil, nil, nil) }
 	everything["pages"] = func(h oracle.History) oracle.Verdict { return oracle.Pages(h, oracle.Paging{Until: sec(9)}) }
 	for name, judge := range everything {
 		t.Run(name, func(t *testing.T) {
@@ -187,6 +189,8 @@ func TestBadHistories(t *testing.T) {
 	}{
 		{"live-streams", "a duplicate", streams(client("anna").up(1).sub(1, oracle.Fresh, pos(us1, 4)).hear(2, pos(us1, 5), "m5").hear(3, pos(us1, 5), "m5")),
 			"1", "anna at 0:03 heard offset 5 of channel c again"},
+		{"live-streams", "a message published twice", streams(client("anna").up(1).sub(1, oracle.Fresh, pos(us1, 4)).hear(2, pos(us1, 5), "m5").hear(3, pos(us1, 6), "m5")),
+			"1", `anna at 0:03 heard "m5" of channel c again, at offset 6 of ` + us1},
 		{"live-streams", "a silent gap", streams(client("anna").up(1).sub(1, oracle.Fresh, pos(us1, 4)).hear(2, pos(us1, 6), "m6")),
 			"1", "anna at 0:02, channel c jumped from offset 4 to 6"},
 		{"live-streams", "a new incarnation unannounced", streams(client("anna").up(1).sub(1, oracle.Fresh, pos(us1, 4)).hear(2, pos(eu2, 5), "x")),
@@ -249,10 +253,17 @@ func TestBadHistories(t *testing.T) {
 			h.Sort()
 		}, "1-3, all-clear 1", `raj at 8:20 was sent one too many: "` + down + `"`},
 		{"pages", "no all-clear", func(h *oracle.History) { h.Texts = h.Texts[:2] }, "1, all-clear 0", "ana by 35:00 had 0 of 1 all-clears"},
+		{"pages", "a false alarm before", func(h *oracle.History) {
+			h.Texts = append([]oracle.Text{{At: sec(60), Provider: "twilio", To: "ana", Body: down}}, h.Texts...)
+		}, "1, all-clear 1", `ana at 1:00 was sent "` + down + `" before anything was broken`},
 		{"pages", "to a stranger", func(h *oracle.History) { h.Texts[0].To = "eve" }, "0-1, all-clear 1", `eve at 5:33 is no admin, but was sent "` + down + `"`},
 
 		{"superseded-owners", "a tunnel outlives the healing", streams(client("anna").up(1).sub(1, oracle.Fresh, pos(us1, 5))),
 			"1", "anna at 21:00 is on " + us1 + " of " + usHost + ", at home in eu-west since 5:52"},
+		{"superseded-owners", "two owners in one region", streams(
+			client("anna").up(1).sub(1, oracle.Fresh, pos(us1, 5)).cut(330, "reset").up(1864).sub(1864, oracle.Gap, pos(us3, 0)),
+			client("ben").up(1862).sub(1862, oracle.Fresh, pos("us-east-2-2222222222222222", 0))),
+			"1", "ben at 32:04 is on us-east-2-2222222222222222 of " + usHost + ", anna on " + us3 + " since 31:04"},
 		{"superseded-owners", "a tunnel outlives the return home", streams(client("anna").up(1).sub(1, oracle.Fresh, pos(us1, 5)).cut(330, "silent").up(350).sub(350, oracle.Gap, pos(eu2, 0))),
 			"1", "anna at 31:49 is on " + eu2 + " of " + usHost + ", at home in us-east since 30:49"},
 
@@ -274,6 +285,17 @@ func TestBadHistories(t *testing.T) {
 			h.Publishes[0].Outcome, h.Publishes[0].Error, h.Streams = oracle.Unknown, oracle.Stopped, nil
 		}, "100 %", ""},
 
+		{"answered-in-time", "nobody answers again", func(h *oracle.History) {
+			h.Pages = append(h.Pages[:4], page(335, "anna", "dial timeout"), page(362, "anna", "timeout"))
+		}, "1m02s", "anna at 6:00, no answer since 5:00, timeout"},
+		{"answered-in-time", "refusals are answers", func(h *oracle.History) {
+			h.Pages = append(h.Pages[:4], page(335, "anna", "status 503"), page(380, "anna", "refused"))
+		}, "35 s", ""},
+		{"answered-in-time", "an answer comes late", func(h *oracle.History) { h.Pages[0].Latency = sec(61); h.Pages[0].At = sec(62) },
+			"1m01s", "anna at 1:01, no answer since 0:01"},
+		{"answered-in-time", "nobody asks", func(h *oracle.History) { h.Pages = nil },
+			"no requests", "nothing was observed that this expectation could judge"},
+
 		{"apex-answers", "the apex is silent", func(h *oracle.History) {
 			for i := range h.Pages {
 				h.Pages[i].Answered = i == 0
@@ -294,9 +316,12 @@ func TestBadHistories(t *testing.T) {
 
 func TestNobodyPaged(t *testing.T) {
 	admins := []string{"ana", "raj"}
-	h := oracle.History{Lasts: sec(60)}
-	require.Equal(t, oracle.Verdict{Name: "texts to anybody", Measured: "0", Budget: "0", Judged: 2, OK: true}, oracle.NobodyPaged(h, admins))
-	v := oracle.NobodyPaged(failover(), admins)
+	vantages, regions := []string{"fremont", "london"}, []string{"us-east"}
+	h := oracle.History{Lasts: sec(60), Watches: []oracle.Watch{{At: sec(33), Vantage: "fremont", Region: "us-east"}, {At: sec(34), Vantage: "london", Region: "us-east"}}}
+	require.Equal(t, oracle.Verdict{Name: "texts to anybody", Measured: "0", Budget: "0", Judged: 2, OK: true}, oracle.NobodyPaged(h, admins, vantages, regions))
+	h.Watches = h.Watches[:1]
+	require.Equal(t, "london until 1:00 never judged us-east", oracle.NobodyPaged(h, admins, vantages, regions).First)
+	v := oracle.NobodyPaged(failover(), admins, nil, nil)
 	require.False(t, v.OK)
 	require.Equal(t, "4", v.Measured)
 	require.Equal(t, `ana at 5:33 was sent "`+down+`"`, v.First)

@@ -9,22 +9,25 @@ import (
 
 // SupersededOwners judges that nobody sits for longer than after on a channel's
 // former owner: on one in a region that, by all authorities, is not the home of
-// the channel's host. Time counts from the change of home or from when the
-// fault healed, whichever is later, since a region that is cut off cannot learn
-// that it was superseded. It counts the subscriptions that lasted beyond the
-// healing.
+// the channel's host, or on another than somebody who came later to the same
+// channel in the same region. Time counts from the change of home or that
+// coming, or from when the fault healed, whichever is later, since who is cut
+// off cannot learn that it was superseded. It counts the subscriptions that
+// lasted beyond the healing.
 func SupersededOwners(h History, f Fault, after time.Duration) Verdict {
 	var d docket
 	homes := map[string][]tenure{}
-	for _, s := range sessions(h) {
+	rivals := map[channel][]*session{}
+	all := sessions(h)
+	for _, s := range all {
+		rivals[s.channel] = append(rivals[s.channel], s)
+	}
+	for _, s := range all {
 		if s.until <= f.Until || s.region() == "" {
 			continue
 		}
 		if _, ok := homes[s.host]; !ok {
 			homes[s.host] = tenures(h, s.host)
-		}
-		if len(homes[s.host]) == 0 {
-			continue // nothing says where it is at home
 		}
 		d.judged++
 		for _, home := range homes[s.host] {
@@ -33,6 +36,14 @@ func SupersededOwners(h History, f Fault, after time.Duration) Verdict {
 			if home.region != s.region() && until > from {
 				d.broke(from, "%s at %s is on %s of %s, at home in %s since %s",
 					s.client, Offset(from), s.base.Incarnation, s.host, home.region, Offset(home.from))
+				break
+			}
+		}
+		for _, o := range rivals[s.channel] {
+			from := max(o.from, f.Until) + after
+			if o.from > s.from && o.base.Incarnation != s.base.Incarnation && o.region() == s.region() && min(o.until, s.until) > from {
+				d.broke(from, "%s at %s is on %s of %s, %s on %s since %s",
+					s.client, Offset(from), s.base.Incarnation, s.host, o.client, o.base.Incarnation, Offset(o.from))
 				break
 			}
 		}

@@ -36,11 +36,15 @@ type Paging struct {
 }
 
 // Pages judges that each admin got as many pages, and as many all-clears, as
-// the incident is worth. It counts admins.
+// the incident is worth, and none before anything was broken. It counts admins.
 func Pages(h History, p Paging) Verdict {
 	var d docket
 	pages, clears := map[string]int{}, map[string]int{}
+	first := firstFault(h)
 	for _, t := range h.Texts {
+		if t.At < first {
+			d.broke(t.At, "%s at %s was sent %q before anything was broken", t.To, Offset(t.At), t.Body)
+		}
 		if t.At < p.From || t.At >= p.Until {
 			continue
 		}
@@ -78,12 +82,20 @@ func spread(counts []int) Range {
 	return Range{slices.Min(counts), slices.Max(counts)}
 }
 
-// NobodyPaged judges that no text was sent at all. It counts the admins who
+// NobodyPaged judges that no text was sent at all, though every vantage watched
+// every region: monitors that do nothing page nobody. It counts the admins who
 // were left in peace for the whole of the history.
-func NobodyPaged(h History, admins []string) Verdict {
+func NobodyPaged(h History, admins, vantages, regions []string) Verdict {
 	var d docket
 	if h.Lasts > 0 {
 		d.judged = len(admins)
+	}
+	for _, vantage := range vantages {
+		for _, region := range regions {
+			if !slices.ContainsFunc(h.Watches, func(w Watch) bool { return w.Vantage == vantage && w.Region == region }) {
+				d.broke(h.Lasts, "%s until %s never judged %s", vantage, Offset(h.Lasts), region)
+			}
+		}
 	}
 	for _, t := range h.Texts {
 		d.broke(t.At, "%s at %s was sent %q", t.To, Offset(t.At), t.Body)

@@ -11,9 +11,8 @@ import (
 // request is anything that a client asked for and that could fail: a page, a
 // publication, a tunnel.
 type request struct {
+	asker
 	from    time.Duration // when it was asked
-	client  string
-	host    string
 	ok      bool
 	latency time.Duration
 	why     string
@@ -23,27 +22,27 @@ type request struct {
 // began. An empty host means all hosts.
 func requests(h History, host string) []request {
 	var all []request
-	add := func(at time.Duration, client, of string, outcome Outcome, latency time.Duration, why string) {
-		if why != Stopped && (host == "" || host == of) {
-			all = append(all, request{max(at-latency, 0), client, of, outcome == OK, latency, why})
+	add := func(at time.Duration, by asker, outcome Outcome, latency time.Duration, why string) {
+		if why != Stopped && (host == "" || host == by.host) {
+			all = append(all, request{by, max(at-latency, 0), outcome == OK, latency, why})
 		}
 	}
 	for _, p := range h.Pages {
-		add(p.At, p.Client, p.Host, p.Outcome, p.Latency, p.Error)
+		add(p.At, asker{p.Client, p.Host, "page"}, p.Outcome, p.Latency, p.Error)
 	}
 	for _, p := range h.Publishes {
-		add(p.At, p.Client, p.Host, p.Outcome, p.Latency, p.Error)
+		add(p.At, asker{p.Client, p.Host, "publish " + p.Key}, p.Outcome, p.Latency, p.Error)
 	}
 	for _, e := range h.Streams {
 		switch e.Kind {
 		case Connected:
-			add(e.At, e.Client, e.Host, OK, e.Latency, "")
+			add(e.At, asker{e.Client, e.Host, "live " + e.Key}, OK, e.Latency, "")
 		case Refused:
-			add(e.At, e.Client, e.Host, Failed, e.Latency, e.Why)
+			add(e.At, asker{e.Client, e.Host, "live " + e.Key}, Failed, e.Latency, e.Why)
 		}
 	}
 	slices.SortStableFunc(all, func(a, b request) int {
-		return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(a.client, b.client))
+		return cmp.Or(cmp.Compare(a.from, b.from), strings.Compare(a.client, b.client))
 	})
 	return all
 }

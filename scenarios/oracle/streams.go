@@ -13,7 +13,8 @@ const Patience = 90 * time.Second
 
 // LiveStreams judges that nobody on a live channel hears a message twice, or
 // misses one without being told: offsets are consecutive within an incarnation,
-// a subscription goes on exactly where the client was unless it is answered
+// none brings again what another brought, since no publisher sends anything
+// twice, a subscription goes on exactly where the client was unless it is answered
 // "gap" or "fresh", an offset carries one message for all who hear it, and what
 // was acknowledged reaches everybody who stays connected, within [Patience].
 // It counts the messages heard and the subscriptions answered.
@@ -30,9 +31,14 @@ func order(h History, d *docket) {
 		channel
 		Position
 	}
+	type message struct {
+		seat
+		data string
+	}
 	last := map[seat]Position{}
 	live := map[seat]bool{}    // subscribed on the tunnel that stands
 	said := map[place]string{} // what each offset carries
+	heard := map[message]bool{}
 
 	carries := func(at time.Duration, c channel, p Position, data, who string) {
 		there := place{c, p}
@@ -72,10 +78,13 @@ func order(h History, d *docket) {
 				d.broke(e.At, "%s at %s, channel %s went from %s to %s unannounced", e.Client, Offset(e.At), e.Channel, was.Incarnation, e.Position.Incarnation)
 			case e.Position.Offset <= was.Offset:
 				d.broke(e.At, "%s at %s heard offset %d of channel %s again", e.Client, Offset(e.At), e.Position.Offset, e.Channel)
+			case heard[message{at, e.Data}]:
+				d.broke(e.At, "%s at %s heard %q of channel %s again, at offset %d of %s", e.Client, Offset(e.At), e.Data, e.Channel, e.Position.Offset, e.Position.Incarnation)
 			case e.Position.Offset > was.Offset+1:
 				d.broke(e.At, "%s at %s, channel %s jumped from offset %d to %d", e.Client, Offset(e.At), e.Channel, was.Offset, e.Position.Offset)
 			}
 			last[at] = e.Position
+			heard[message{at, e.Data}] = true
 		}
 	}
 	for _, p := range h.Publishes {

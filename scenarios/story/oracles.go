@@ -128,6 +128,16 @@ var Oracles = []Oracle{
 		check: func(j *judge) { j.needTraffic(); j.needWindow() },
 	},
 	{
+		Name:   "answered-in-time",
+		About:  "nobody who asks, and asks again, waits long for an answer, be it a refusal",
+		Scopes: []Scope{Throughout},
+		Params: []Param{
+			{Name: "of", Type: TypeHosts, Required: true, About: "each host is judged apart"},
+			{Name: "within", Type: TypeDuration, Required: true, About: "of the first request, also where others follow"},
+		},
+		check: func(j *judge) { j.needTraffic() },
+	},
+	{
 		Name:   "load",
 		About:  "no part of the platform has to bear many times its usual load, as it would if retries fed on themselves",
 		Scopes: []Scope{Throughout},
