@@ -263,6 +263,13 @@ func (j *judge) needVPS() {
 	j.need(len(j.s.Topology.VPS) > 0, "the topology has no VPS")
 }
 
+// needVerdicts wants a story in which the monitors come to judge anything.
+func (j *judge) needVerdicts() {
+	m := j.s.Topology.Monitor
+	first := time.Duration(m.CloseAfter) * m.Probe
+	j.need(j.s.Lasts == 0 || j.s.Lasts > first, "the monitors first judge after %v, and the story ends at %v", short(first), short(j.s.Lasts))
+}
+
 func (j *judge) needPaging() {
 	j.needVPS()
 	j.need(len(j.s.Topology.SMS) > 0, "the topology has no SMS gateway")

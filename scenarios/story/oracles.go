@@ -153,9 +153,9 @@ var Oracles = []Oracle{
 	},
 	{
 		Name:   "nobody-paged",
-		About:  "no admin gets a text",
+		About:  "no admin gets a text, though every vantage judges every region",
 		Scopes: []Scope{Throughout},
-		check:  func(j *judge) { j.needPaging() },
+		check:  func(j *judge) { j.needPaging(); j.needVerdicts() },
 	},
 	{
 		Name:   "apex-answers",
