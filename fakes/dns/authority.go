@@ -139,24 +139,34 @@ func (a *Authority) serveStream(ctx context.Context, conn net.Conn) {
 	}
 }
 
-// listen opens both sockets of a DNS server. For port 0, TCP takes the port
-// that UDP was given.
-func listen(m nodes.Machine, address string) (net.PacketConn, net.Listener, error) {
-	pc, err := m.ListenPacket("udp", address)
-	if err != nil {
-		return nil, nil, fmt.Errorf("listen on udp %s: %w", address, err)
-	}
+// listen opens a port for both. Port 0 is one that is free for datagrams, and by
+// chance taken for streams: then another one is tried.
+func listen(m nodes.Machine, address string) (pc net.PacketConn, l net.Listener, err error) {
 	host, port, err := net.SplitHostPort(address)
-	if err == nil && port == "0" {
-		_, port, err = net.SplitHostPort(pc.LocalAddr().String())
-		address = net.JoinHostPort(host, port)
-	}
-	var l net.Listener
-	if err == nil {
-		l, err = m.Listen("tcp", address)
-	}
 	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("listen on tcp %s: %w", address, err), pc.Close())
+		return nil, nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
-	return pc, l, nil
+	tries := 1
+	if port == "0" {
+		tries = 16
+	}
+	for range tries {
+		pc, err = m.ListenPacket("udp", address)
+		if err != nil {
+			return nil, nil, fmt.Errorf("listen on udp %s: %w", address, err)
+		}
+		both := address
+		if port == "0" {
+			_, chosen, err := net.SplitHostPort(pc.LocalAddr().String())
+			if err != nil {
+				return nil, nil, errors.Join(fmt.Errorf("listen on udp %s: %w", address, err), pc.Close())
+			}
+			both = net.JoinHostPort(host, chosen)
+		}
+		if l, err = m.Listen("tcp", both); err == nil {
+			return pc, l, nil
+		}
+		err = errors.Join(fmt.Errorf("listen on tcp %s: %w", both, err), pc.Close())
+	}
+	return nil, nil, err
 }
