@@ -388,13 +388,13 @@ func TestHTTP(t *testing.T) {
 	}
 
 	c := n.open(t, "k")
+	for i := range 3 {
+		c.subscribe(fmt.Sprint(i), nil) // answered, so the tunnel has its place
+	}
 	_, answer, err := n.dial(testHost, "k")
 	require.Error(t, err)
 	require.Equal(t, 503, answer.StatusCode, "one tunnel too many")
 
-	for i := range 3 {
-		c.subscribe(fmt.Sprint(i), nil)
-	}
 	status, _ := n.post(t, testHost, "k/another", "x")
 	require.Equal(t, 503, status, "all channels have subscribers")
 	c.send(`{"op":"publish","channel":"another","id":"7","data":"x"}`)

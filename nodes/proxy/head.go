@@ -162,7 +162,7 @@ func readResponse(r *bufio.Reader, method string) (*response, error) {
 		return nil, err
 	}
 	if method == "HEAD" || res.status/100 == 1 || res.status == 204 || res.status == 304 {
-		res.body = noBody
+		res.body, res.length = noBody, 0
 	} else if _, n := res.header.get("Content-Length"); n == 0 && res.body == noBody {
 		res.body = byClose
 	}

@@ -259,6 +259,7 @@ func FuzzRequest(f *testing.F) {
 
 func FuzzResponse(f *testing.F) {
 	f.Add(crlf("HTTP/1.1 200 OK", "Content-Length: 3") + "abc")
+	f.Add(crlf("HTTP/1.0 100 ", "Content-Length:1"))
 	f.Fuzz(func(t *testing.T, in string) {
 		res, err := readResponse(reader(in), "GET")
 		if err != nil {
