@@ -169,10 +169,10 @@ func testLate(t testing.TB, w World) {
 // burst sends many at once.
 func burst(t testing.TB, text sms.Texter) (bodies []string, receipts []sms.Receipt, errs []error) {
 	const n = 24
-	receipts, errs = make([]sms.Receipt, n), make([]error, n)
+	bodies, receipts, errs = make([]string, n), make([]sms.Receipt, n), make([]error, n)
 	var wg sync.WaitGroup
 	for i := range n {
-		bodies = append(bodies, fmt.Sprintf("%s %02d", mark, i))
+		bodies[i] = fmt.Sprintf("%s %02d", mark, i)
 		wg.Go(func() { receipts[i], errs[i] = text.Text(t.Context(), Ana, bodies[i]) })
 	}
 	wg.Wait()
