@@ -156,6 +156,38 @@ func TestMetaGoodbyeIsHeardLate(t *testing.T) {
 	})
 }
 
+// Two goodbyes that cross are an end: neither side waits for the other to go on.
+func TestMetaGoodbyesCross(t *testing.T) {
+	sim.Test(t, func(t *testing.T, w *sim.World) {
+		client := metaPair(t, w, func(_ context.Context, s *meta.Stream) error {
+			_, err := s.Receive()
+			s.Close("enough") // nobody receives any more
+			return err
+		})
+		s, err := client.Open(t.Context(), "/stream")
+		require.NoError(t, err)
+		require.NoError(t, s.Send(meta.Frame{Type: "chatter"}))
+		start := time.Now()
+		s.Close("enough here, too")
+		require.Less(t, time.Since(start), time.Second)
+	})
+}
+
+// Whoever closes while another does waits in virtual time, not for a mutex.
+func TestMetaClosedTwiceAtOnce(t *testing.T) {
+	sim.TestWith(t, sim.Options{Watchdog: 3 * time.Second}, func(t *testing.T, w *sim.World) {
+		s, err := metaPair(t, w, metatest.Echo).Open(t.Context(), "/stream")
+		require.NoError(t, err)
+		w.Link(w.Machine("client"), w.Machine("server")).Cut(time.Hour)
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() { s.Close("leaving") })
+		}
+		wg.Wait()
+		require.ErrorIs(t, s.Err(), meta.ErrStreamClosed)
+	})
+}
+
 func TestMetaManyStreams(t *testing.T) {
 	sim.Test(t, func(t *testing.T, w *sim.World) {
 		const streams = 1000

@@ -75,8 +75,15 @@ func newStream(ctx context.Context, m nodes.Machine, conn *tls.Conn, r *bufio.Re
 	// Below TLS, whose own Close would wait to say goodbye.
 	context.AfterFunc(s.ctx, func() { _ = conn.NetConn().Close() })
 	s.beats.Go(func() { nodes.Every(s.ctx, m, s.name+"/beat", beatEvery, s.beat) })
-	var once sync.Once
-	s.closed = func(reason string) { once.Do(func() { s.sayGoodbye(reason) }) }
+	var begun atomic.Bool
+	said := make(chan struct{}) // a mutex would stop a virtual clock that others wait by
+	s.closed = func(reason string) {
+		if begun.CompareAndSwap(false, true) {
+			s.sayGoodbye(reason)
+			close(said)
+		}
+		<-said
+	}
 	return s
 }
 
@@ -146,10 +153,16 @@ func (s *Stream) beat(context.Context) {
 func (s *Stream) Receive() (Frame, error) {
 	select {
 	case s.reading <- struct{}{}:
-		defer func() { <-s.reading }()
 	case <-s.ctx.Done():
 		return Frame{}, s.Err()
 	}
+	defer func() { <-s.reading }()
+	return s.receive()
+}
+
+// receive is Receive for whoever holds reading. All that it meets ends the stream
+// alike, whoever that is.
+func (s *Stream) receive() (Frame, error) {
 	for s.broken == nil {
 		within := silentTime
 		if s.closing.Load() {
@@ -166,6 +179,9 @@ func (s *Stream) Receive() (Frame, error) {
 		case errors.Is(err, ErrFrame), errors.Is(err, ErrFrameTooLarge):
 			s.broken = err
 			return Frame{}, err
+		case s.closing.Load() && (isTimeout(err) || errors.Is(err, io.EOF)):
+			s.cancel(ErrStreamClosed)
+			return Frame{}, s.Err()
 		case isTimeout(err):
 			s.cancel(ErrSilent)
 			return Frame{}, s.Err()
@@ -175,7 +191,7 @@ func (s *Stream) Receive() (Frame, error) {
 		case err != nil:
 			s.cancel(err)
 			return Frame{}, s.Err()
-		case f.Type == typeBeat:
+		case f.Type == typeBeat, s.closing.Load() && f.Type != typeClose:
 		case f.Type == typeClose:
 			var reason string
 			_ = f.Decode(&reason) // a goodbye without a reason is one, too
@@ -202,6 +218,9 @@ func (s *Stream) sayGoodbye(reason string) {
 	defer s.cancel(ErrStreamClosed)
 	ctx, cancel := nodes.Timeout(s.ctx, s.m, s.name+"/close", lingerTime)
 	defer cancel()
+	// A peer that goes on talking gets no more time than a silent one.
+	enough := context.AfterFunc(ctx, func() { s.cancel(ErrStreamClosed) })
+	defer enough()
 	f, err := NewFrame(typeClose, 0, 0, clip(reason))
 	if err != nil {
 		return // a string is always JSON
@@ -226,7 +245,9 @@ func (s *Stream) sayGoodbye(reason string) {
 	}
 	select {
 	case s.reading <- struct{}{}:
-		_, _ = io.Copy(io.Discard, s.r) // until the peer closes, or the deadline
+		// Until the peer closes, or says goodbye itself, or the deadline.
+		for _, err := s.receive(); err == nil; _, err = s.receive() {
+		}
 	case <-ctx.Done():
 	}
 }
