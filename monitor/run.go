@@ -22,6 +22,7 @@ import (
 	"github.com/espra/protoplex/monitor/probe"
 	"github.com/espra/protoplex/monitor/record"
 	"github.com/espra/protoplex/monitor/sms"
+	"github.com/espra/protoplex/monitor/status"
 	"github.com/espra/protoplex/monitor/zone"
 	"github.com/espra/protoplex/nodes"
 )
@@ -79,6 +80,7 @@ type vantage struct {
 	secret  secret
 	guesses guesses
 	board   *observe.Board
+	pages   *status.Pages
 	started time.Duration
 	unsaved chan struct{} // holds one token while the state file is behind
 	saving  chan struct{} // holds one token while somebody writes the state file
@@ -130,6 +132,7 @@ func newVantage(m nodes.Machine, cfg Config) (*vantage, error) {
 		ranks: map[string]int{cfg.Name: cfg.Rank}, keys: map[string]ed25519.PublicKey{},
 		unsaved: make(chan struct{}, 1), saving: make(chan struct{}, 1), gone: map[string]bool{}, started: m.Elapsed(),
 	}
+	v.pages = status.Handler(m, v.shown)
 	read := func(what, name string) ([]byte, error) {
 		text, err := nodes.ReadFile(m.Disk(), name, maxConfig)
 		if err != nil {

@@ -16,7 +16,6 @@ import (
 	"github.com/espra/protoplex/monitor/decide"
 	"github.com/espra/protoplex/monitor/home"
 	"github.com/espra/protoplex/monitor/observe"
-	"github.com/espra/protoplex/monitor/status"
 )
 
 // keepPeers is how long a peer's connection is kept from one round to the next.
@@ -30,18 +29,17 @@ func (v *vantage) server() *http.Server {
 	mux.HandleFunc("POST /observations", v.receive)
 	mux.HandleFunc("POST /commands", v.command)
 	mux.HandleFunc("GET /status", v.status)
-	pages := status.Handler(v.m, v.shown)
 	mux.HandleFunc("GET /i/{link}", func(w http.ResponseWriter, r *http.Request) {
 		// A link of a text has a token behind the incident's name.
-		if strings.Contains(r.PathValue("link"), "-") {
+		if v.secret != nil && strings.Contains(r.PathValue("link"), "-") {
 			v.look(w, r)
 			return
 		}
-		pages.ServeHTTP(w, r)
+		v.pages.ServeHTTP(w, r)
 	})
 	mux.HandleFunc("POST /i/{link}", v.agree)
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
-	mux.Handle("GET /", pages)
+	mux.Handle("GET /", v.pages)
 	return &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 5 * time.Second,

@@ -16,7 +16,7 @@ func (v *vantage) shown() status.Page {
 	v.mu.Lock()
 	p.Seen = v.seen.at
 	p.Subjects = v.shownSubjects(now, wall)
-	p.Incidents = v.shownIncidents()
+	p.Incidents = v.shownIncidents(now)
 	p.Maintenance = v.shownSilences(wall)
 	v.mu.Unlock()
 	for i := range p.Subjects {
@@ -24,6 +24,16 @@ func (v *vantage) shown() status.Page {
 			v.history(&p.Subjects[i].Targets[k], wall)
 		}
 	}
+	return p
+}
+
+// shownNow is as much of it as the page of one incident needs.
+func (v *vantage) shownNow() status.Page {
+	p := status.Page{Title: "Espra", Vantage: v.cfg.Name, Now: v.m.Now().UTC(), Stale: v.params.Fresh}
+	now := v.m.Elapsed()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	p.Seen, p.Incidents = v.seen.at, v.shownIncidents(now)
 	return p
 }
 
@@ -105,7 +115,7 @@ func (v *vantage) shownSilences(wall time.Time) []status.Period {
 
 // shownIncidents are those that this vantage remembers, newest first, with as
 // much as it knows of what happened. The caller holds mu.
-func (v *vantage) shownIncidents() []status.Incident {
+func (v *vantage) shownIncidents(now time.Duration) []status.Incident {
 	known := slices.Clone(v.past)
 	for _, subject := range v.subjects() {
 		known = append(known, v.incidents[subject])
@@ -113,9 +123,15 @@ func (v *vantage) shownIncidents() []status.Incident {
 	var all []status.Incident
 	for _, i := range known {
 		shown := status.Incident{
-			ID: i.ID, Subject: i.Subject, Open: !i.Over, Since: i.Since, Votes: v.verdicts.Subjects[i.Subject].Votes,
+			ID: i.ID, Subject: i.Subject, Open: !i.Over, Since: i.Since,
 			Vantages: v.params.Vantages, AcknowledgedBy: i.acknowledged(),
 			Timeline: []status.Moment{{At: i.Since, What: "first failed probe"}},
+		}
+		if i.Open {
+			shown.Votes = v.verdicts.Subjects[i.Subject].Votes
+		}
+		if i.Region && !i.Over {
+			shown.Doing = v.doing(i.Subject, now)
 		}
 		for _, m := range i.Timeline() {
 			what := m.What

@@ -22,8 +22,8 @@ const hold = time.Second
 // The page is asked for at most once a second; it must not wait, and not be
 // changed afterwards. The handler may be mounted at any path that the caller
 // strips.
-func Handler(m nodes.Machine, page func() Page) http.Handler {
-	s := &server{m: m, page: page}
+func Handler(m nodes.Machine, page func() Page) *Pages {
+	s := &Pages{m: m, page: page}
 	sum := sha256.Sum256([]byte(style()))
 	s.policy = "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
 		"'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -31,13 +31,16 @@ func Handler(m nodes.Machine, page func() Page) http.Handler {
 	mux.HandleFunc("GET /{$}", s.index)
 	mux.HandleFunc("GET /status.json", s.json)
 	mux.HandleFunc("GET /i/{id}", s.incident)
-	return mux
+	s.mux = mux
+	return s
 }
 
-type server struct {
+// Pages answers people and their programs. It may be used concurrently.
+type Pages struct {
 	m      nodes.Machine
 	page   func() Page
 	policy string
+	mux    *http.ServeMux
 
 	mu      sync.Mutex // nothing waits while holding it
 	current Page
@@ -46,11 +49,11 @@ type server struct {
 	answers map[string]answer // to the current page, by path
 }
 
-// answer is a body as it is and compressed.
+// answer is a body as it is and, unless it is for one reader, compressed.
 type answer struct{ plain, packed []byte }
 
 // now gives the current page. The caller holds mu.
-func (s *server) now() Page {
+func (s *Pages) now() Page {
 	if at := s.m.Elapsed(); !s.known || at-s.at >= hold {
 		s.current, s.at, s.known, s.answers = s.page(), at, true, map[string]answer{}
 	}
@@ -58,7 +61,7 @@ func (s *server) now() Page {
 }
 
 // answer renders the current page, or gives what was rendered of it.
-func (s *server) answer(path string, render func(Page) ([]byte, error)) (answer, error) {
+func (s *Pages) answer(path string, render func(Page) ([]byte, error)) (answer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	page := s.now()
@@ -83,7 +86,7 @@ func (s *server) answer(path string, render func(Page) ([]byte, error)) (answer,
 	return a, nil
 }
 
-func (s *server) index(w http.ResponseWriter, r *http.Request) {
+func (s *Pages) index(w http.ResponseWriter, r *http.Request) {
 	path, refresh := "/", r.URL.Query().Has("refresh")
 	if refresh {
 		path = "/?refresh"
@@ -92,7 +95,7 @@ func (s *server) index(w http.ResponseWriter, r *http.Request) {
 	s.send(w, r, http.StatusOK, "text/html; charset=utf-8", a, err)
 }
 
-func (s *server) json(w http.ResponseWriter, r *http.Request) {
+func (s *Pages) json(w http.ResponseWriter, r *http.Request) {
 	a, err := s.answer("/status.json", Page.JSON)
 	w.Header().Set("Access-Control-Allow-Origin", "*") // it is for everybody's programs
 	s.send(w, r, http.StatusOK, "application/json", a, err)
@@ -101,7 +104,7 @@ func (s *server) json(w http.ResponseWriter, r *http.Request) {
 // maxID bounds what may be the id of an incident.
 const maxID = 16
 
-func (s *server) incident(w http.ResponseWriter, r *http.Request) {
+func (s *Pages) incident(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("id")
 	if len(id) > maxID {
 		id = "" // none is as long
@@ -127,7 +130,21 @@ func (s *server) incident(w http.ResponseWriter, r *http.Request) {
 	s.send(w, r, status, "text/html; charset=utf-8", a, err)
 }
 
-func (s *server) send(w http.ResponseWriter, r *http.Request, status int, kind string, a answer, err error) {
+// ServeHTTP implements http.Handler.
+func (s *Pages) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+
+// Ask answers with the page of one incident of p as it is now, and a form on it
+// for whoever takes the incident up. The code is the answer's status.
+func (s *Pages) Ask(w http.ResponseWriter, r *http.Request, code int, p Page, id string, form Form) {
+	v := view{Page: p, Root: "..", One: p.incident(id), Form: &form}
+	if v.One == nil {
+		code, v.Missing, v.Form = http.StatusNotFound, "this", nil
+	}
+	body, err := render(v)
+	s.send(w, r, code, "text/html; charset=utf-8", answer{plain: body}, err)
+}
+
+func (s *Pages) send(w http.ResponseWriter, r *http.Request, status int, kind string, a answer, err error) {
 	if err != nil {
 		s.m.Log().Error("status not shown", "error", err)
 		http.Error(w, "cannot show status", http.StatusInternalServerError)
@@ -141,7 +158,7 @@ func (s *server) send(w http.ResponseWriter, r *http.Request, status int, kind s
 	h.Set("Cache-Control", "no-store")
 	h.Set("Vary", "Accept-Encoding")
 	body := a.plain
-	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+	if a.packed != nil && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 		h.Set("Content-Encoding", "gzip")
 		body = a.packed
 	}

@@ -94,15 +94,19 @@ type Incident struct {
 	Open           bool      `json:"open"` // not over yet
 	Since          time.Time `json:"since"`
 	Ended          time.Time `json:"ended,omitzero"`
-	Votes          int       `json:"votes"` // of so many vantages
+	Votes          int       `json:"votes"` // of so many vantages; 0 once it is up
 	Vantages       int       `json:"vantages"`
 	Doing          string    `json:"doing,omitempty"`           // what the system is doing about it
 	AcknowledgedBy string    `json:"acknowledged_by,omitempty"` // name of a person
 	Timeline       []Moment  `json:"timeline"`                  // oldest first
+}
 
-	// Acknowledge is a path to which a POST acknowledges, "" if that cannot be
-	// done here. It may hold a secret of the reader's, so it is in no JSON.
-	Acknowledge string `json:"-"`
+// Form is what somebody fills in who takes an incident up. It is sent by POST to
+// the page of the incident, as "by" and "token".
+type Form struct {
+	People []string // to choose from
+	Token  string   // that the reader came with; a secret of theirs
+	Note   string   // what was wrong with the form before, "" if nothing was
 }
 
 // Moment is one thing that happened in an incident.

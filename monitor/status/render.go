@@ -27,6 +27,7 @@ type view struct {
 	Refresh bool      // the page asks for itself again
 	One     *Incident // the page of one incident
 	Missing string    // the id of an incident that is not known
+	Form    *Form     // on the page of one incident, to take it up
 }
 
 // pair is what a template about one thing of the page sees.

@@ -79,7 +79,7 @@ func outage() status.Page {
 		},
 		Incidents: []status.Incident{
 			{ID: "MAV", Subject: "us-east", Open: true, Since: at(12*time.Minute + 26*time.Second), Votes: 3, Vantages: 3, Doing: "DNS moved to eu-west.",
-				Acknowledge: "/ack/MAV", Timeline: []status.Moment{
+				Timeline: []status.Moment{
 					{At: at(12*time.Minute + 26*time.Second), What: "first failed probe"},
 					{At: at(12 * time.Minute), What: "opened by 3 of 3 vantages: fremont, london, singapore"},
 					{At: at(11*time.Minute + 59*time.Second), What: "texted ana and raj through Twilio: accepted"},
@@ -90,7 +90,7 @@ func outage() status.Page {
 				{At: at(25*time.Hour + 50*time.Minute), What: "acknowledged by raj"},
 				{What: "texted raj"},
 			}},
-			{ID: "X4D", Subject: "us-east", Since: at(55 * 24 * time.Hour), Ended: at(55*24*time.Hour - 11*time.Hour), Votes: 2, Vantages: 3, Timeline: []status.Moment{
+			{ID: "X4D", Subject: "us-east", Since: at(55 * 24 * time.Hour), Ended: at(55*24*time.Hour - 11*time.Hour), Vantages: 3, Timeline: []status.Moment{
 				{At: at(55 * 24 * time.Hour), What: "opened by 2 of 3 vantages"}, {At: at(55*24*time.Hour - 11*time.Hour), What: "closed"},
 			}},
 		},
@@ -142,7 +142,7 @@ func get(t *testing.T, h http.Handler, path string, header ...string) answer {
 	return answer{w.Result(), string(body)}
 }
 
-func handler(p status.Page) http.Handler {
+func handler(p status.Page) *status.Pages {
 	return status.Handler(&machine{}, func() status.Page { return p })
 }
 
@@ -159,16 +159,16 @@ func TestPages(t *testing.T) {
 		never      []string
 	}{
 		{"outage", "/", outage(), 200, []string{
-			"Down: us-east, cert-www", "▼ down: 2 – Espra status", `<form method="post" action="/ack/MAV">`, "Acknowledged by <strong>raj</strong>",
+			"Down: us-east, cert-www", "▼ down: 2 – Espra status", "Nobody has acknowledged it", "Acknowledged by <strong>raj</strong>",
 			"texted ana and raj through Twilio: accepted", "14:05:31", "24 Nov 12:17:31", "11 days left, want 14", "New disks in both", "27 Nov 16:17:31",
 			"no, silent", "no, cannot reach its controls", "never", "100 %", "98.", "3 min ago", "ended", "no verdict yet", "failures on 3 days",
-		}, []string{"Not shown any more", "has not looked", "that old"}},
+		}, []string{"Not shown any more", "has not looked", "that old", "<form"}},
 		{"quiet", "/", quiet(), 200, []string{"All is well", "X4D", "11 h"}, []string{"Acknowledge", "Maintenance", "<form"}},
 		{"stale", "/", stale, 200, []string{"last looked 5 min ago: what is below is that old"}, nil},
 		{"empty", "/", empty, 200, []string{"Nothing is watched", "has not looked at anything", "None that this vantage remembers"}, []string{"All is well"}},
 		{"reloading", "/?refresh", quiet(), 200, []string{`<meta http-equiv="refresh" content="30">`, "stop reloading"}, nil},
-		{"incident", "/i/mav", outage(), 200, []string{"us-east: incident MAV", "DNS moved to eu-west", `<a href="../">`, "<button>Acknowledge</button>"}, []string{"C7X"}},
-		{"past", "/i/X4D", outage(), 200, []string{"<strong>Over</strong> after 11 h", "2 of 3 vantages agreed"}, []string{"<form", "Nobody has"}},
+		{"incident", "/i/mav", outage(), 200, []string{"us-east: incident MAV", "DNS moved to eu-west", `<a href="../">`}, []string{"C7X", "<form"}},
+		{"past", "/i/X4D", outage(), 200, []string{"<strong>Over</strong> after 11 h"}, []string{"<form", "Nobody has", "vantages agree"}},
 		{"unknown", "/i/NONE", outage(), 404, []string{"No such incident"}, []string{"NONE"}},
 		{"hostile", "/i/%3Cscript%3E", outage(), 404, []string{"No such incident"}, []string{"script"}},
 		{"long", "/i/" + strings.Repeat("A", 1000), outage(), 404, []string{"No such incident"}, nil},
@@ -219,7 +219,7 @@ func TestEscapes(t *testing.T) {
 		}
 	}
 	p.Incidents[0] = status.Incident{
-		ID: "MAV", Subject: evil, Open: true, Doing: evil, Acknowledge: "javascript:alert(1)", Timeline: []status.Moment{{What: evil}},
+		ID: "MAV", Subject: evil, Open: true, Doing: evil, Timeline: []status.Moment{{What: evil}},
 	}
 	p.Incidents[1].AcknowledgedBy = evil
 	p.Maintenance[0].What, p.Maintenance[0].Why, p.Vantages[0].Name = evil, evil, evil
@@ -231,10 +231,32 @@ func TestEscapes(t *testing.T) {
 	}
 }
 
+// The form is for one reader: it has what that one came with, and no other page
+// has it.
+func TestAsk(t *testing.T) {
+	p := outage()
+	h := handler(p)
+	ask := func(code int, id string, form status.Form) *httptest.ResponseRecorder {
+		w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/i/"+id, nil)
+		r.Header.Set("Accept-Encoding", "gzip")
+		h.Ask(w, r, code, p, id, form)
+		return w
+	}
+	w := ask(403, "mav", status.Form{People: []string{"ana", `"><b>`}, Token: "K7Q2", Note: "Not <that>."})
+	require.Equal(t, 403, w.Code)
+	require.Empty(t, w.Header().Get("Content-Encoding"))
+	require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
+	for _, want := range []string{`<form method="post" action="MAV">`, `<option>ana<option>&#34;&gt;&lt;b&gt;</select>`, `value="K7Q2"`, "Not &lt;that&gt;.", "us-east: incident MAV"} {
+		require.Contains(t, w.Body.String(), want)
+	}
+	require.NotContains(t, get(t, h, "/i/MAV").body, "K7Q2")
+	require.NotContains(t, ask(200, "X4D", status.Form{People: []string{"ana"}}).Body.String(), "<form", "it is over")
+	require.Equal(t, 404, ask(200, "ZZZ", status.Form{Token: "K7Q2"}).Code)
+}
+
 func TestJSON(t *testing.T) {
 	a := get(t, handler(outage()), "/status.json")
 	require.Equal(t, "application/json", a.Header.Get("Content-Type"))
-	require.NotContains(t, a.body, "/ack/", "who may acknowledge is nobody else's to know")
 	var p struct {
 		Vantage  string
 		Subjects []struct {

@@ -1,0 +1,69 @@
+package monitor
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/espra/protoplex/monitor/status"
+)
+
+// The page behind the link of a text. To look at it changes nothing, for phones
+// fetch links by themselves; the form does, and needs the token of the link.
+
+// look serves GET /i/ID-TOKEN. It does not tell a right token from a wrong one.
+func (v *vantage) look(w http.ResponseWriter, r *http.Request) {
+	id, token, _ := strings.Cut(r.PathValue("link"), "-")
+	v.show(w, r, http.StatusOK, strings.ToUpper(id), token, "")
+}
+
+// agree serves POST /i/ID, the form.
+func (v *vantage) agree(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxCommand)
+	id, _, _ := strings.Cut(r.PathValue("link"), "-")
+	id = strings.ToUpper(id)
+	if err := r.ParseForm(); err != nil {
+		http.Error(w, "cannot read the form", http.StatusBadRequest)
+		return
+	}
+	token, by, from := r.PostForm.Get("token"), r.PostForm.Get("by"), source(r)
+	switch {
+	case v.guesses.exhausted(from, v.m.Elapsed()):
+		http.Error(w, "too many wrong codes; wait a minute", http.StatusTooManyRequests)
+		return
+	case !v.secret.allows(id, token):
+		v.guesses.wrong(from)
+		v.show(w, r, http.StatusForbidden, id, "", "The code is not that of this incident. It is at the end of the link that you were sent.")
+		return
+	case !slices.Contains(v.cfg.adminNames(), by):
+		v.show(w, r, http.StatusBadRequest, id, token, "Choose who you are.")
+		return
+	}
+	switch err := v.acknowledge(id, by); {
+	case errors.Is(err, errOver):
+		v.show(w, r, http.StatusConflict, id, "", "It is over; there is nothing to look after.")
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusNotFound)
+	default:
+		http.Redirect(w, r, id+"-"+token, http.StatusSeeOther)
+	}
+}
+
+// show writes the page with the form, if there is one to fill in.
+func (v *vantage) show(w http.ResponseWriter, r *http.Request, code int, id, token, note string) {
+	v.pages.Ask(w, r, code, v.shownNow(), id, status.Form{People: v.cfg.adminNames(), Token: token, Note: note})
+}
+
+// state is the incident's in one word.
+func (i *Incident) state() string {
+	switch {
+	case i.Over:
+		return "over"
+	case i.Flapping:
+		return "flapping"
+	case i.Open:
+		return "down"
+	}
+	return "up, and not over"
+}
