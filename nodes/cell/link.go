@@ -67,7 +67,7 @@ const (
 	askTime    = 2 * time.Second
 	leaveTime  = 3 * time.Second
 	minBackoff = 250 * time.Millisecond
-	maxBackoff = 5 * time.Second
+	maxBackoff = 8 * time.Second
 )
 
 // NewLink makes a link; Run connects it.
