@@ -12,6 +12,7 @@ import (
 	"github.com/espra/protoplex/monitor/home"
 	"github.com/espra/protoplex/monitor/observe"
 	"github.com/espra/protoplex/monitor/probe"
+	"github.com/espra/protoplex/monitor/status"
 	"github.com/espra/protoplex/nodes"
 )
 
@@ -31,11 +32,13 @@ func still(t *testing.T) *vantage {
 	m, err := nodes.NewOS(nodes.OSOptions{Host: nodes.Host{Name: "fremont"}, Root: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	t.Cleanup(func() { m.Close() })
-	return &vantage{
+	v := &vantage{
 		m: m, log: m.Log(), cfg: c, params: c.params(), hosts: c.hosts(), unsaved: make(chan struct{}, 1), saving: make(chan struct{}, 1),
 		verdicts: decide.State{Subjects: map[string]decide.Subject{}}, board: observe.NewBoard(nil), alive: &Incident{},
 		incidents: map[string]*Incident{}, homes: map[string]home.Home{"www.espra.com": {Region: "us-east", Epoch: 1}},
 	}
+	v.pages = status.Handler(m, v.shown)
+	return v
 }
 
 // told gives the keys of what is due and not sent, in order.
