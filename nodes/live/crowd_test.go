@@ -65,6 +65,7 @@ func TestGuestsOfOneClient(t *testing.T) {
 	n := start(t, "--client-tunnels", "2")
 	tunnel, res := n.from(t, "192.0.2.7", "k", handshake)
 	require.Equal(t, 101, res.StatusCode)
+	n.log.await(t, "tunnel opened") // it counts only then
 	_, res = n.from(t, "192.0.2.7", "k/c?as=sse", "")
 	require.Equal(t, 200, res.StatusCode)
 	for path, more := range map[string]string{"k": handshake, "k/c?as=sse": "", "k/c?wait=9s": ""} {
