@@ -31,7 +31,7 @@ type exchange struct {
 // forward passes a request to the owner of its key, and the response back.
 func (c *conn) forward(r *request, d destination, keep bool) bool {
 	n := c.s.requests.Add(1)
-	x := &exchange{c: c, r: r, keep: keep, wait: d.wait, id: fmt.Sprintf("%016x", c.s.m.Rand(c.s.draw, n))}
+	x := &exchange{c: c, r: r, keep: keep, wait: d.wait, id: fmt.Sprintf("%016x", c.s.m.Rand(c.s.draw+"request", n))}
 	if _, n := r.header.get("Expect"); n > 0 && r.body != noBody {
 		if c.write([]byte("HTTP/1.1 100 Continue\r\n\r\n")) != nil {
 			return false

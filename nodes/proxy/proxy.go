@@ -63,9 +63,10 @@ var _ nodes.Role = Run
 //	--answer-timeout D      for a node to begin its answer (5s); to a poll, after
 //	                        the time for which that may wait
 //	--idle-timeout D        without progress, in or between requests (60s)
-//	--renew-after D         after which a client's connection is closed with its
-//	                        next answer (5m), so that clients look the name up
-//	                        again and follow it to another region; tunnels stay
+//	--renew-after D         after which, give or take a fifth, a client's
+//	                        connection is closed with its next answer (5m), so
+//	                        that clients look the name up again and follow it to
+//	                        another region; tunnels stay
 //	--tunnel-timeout D      without a byte in a tunnel (1h)
 //	--max-connections N     at once; those above are answered 503 (10000)
 //	--drain-window D        how long health says 503 before accepting stops (30s)

@@ -30,7 +30,7 @@ type server struct {
 	open  *tunnels
 	cert  *nodes.Certificate // nil without HTTPS
 
-	draw     string // name of the random numbers of request ids
+	draw     string // name of this process's random numbers
 	requests atomic.Uint64
 	buffers  sync.Pool // of *[]byte, for bodies
 
@@ -54,7 +54,7 @@ func run(ctx context.Context, m nodes.Machine, o options) error {
 		table:   placement.Watch(o.table, m.Elapsed, nil),
 		pool:    newPool(ctx, m),
 		open:    newTunnels(),
-		draw:    fmt.Sprintf("proxy/request/%s/%d", m.Host().Proc, m.Now().UnixNano()),
+		draw:    fmt.Sprintf("proxy/%s/%d/", m.Host().Proc, m.Now().UnixNano()),
 		buffers: sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }},
 		conns:   make(map[uint64]*conn),
 	}
@@ -256,7 +256,7 @@ func (s *server) admit(raw net.Conn, config *tls.Config) (*conn, bool) {
 		name:    strconv.FormatUint(s.accepted, 10),
 		raw:     raw,
 		refused: refused,
-		renew:   s.m.Elapsed() + s.o.renew,
+		renew:   s.m.Elapsed() + s.renewal(s.accepted),
 	}
 	if config != nil {
 		c.tls = tls.Server(raw, config)
@@ -268,6 +268,13 @@ func (s *server) admit(raw net.Conn, config *tls.Config) (*conn, bool) {
 	s.conns[c.id] = c
 	s.running.Add(1)
 	return c, true
+}
+
+// renewal is the age at which the n-th connection is renewed: give or take a
+// fifth, lest all who came at once, as after an outage, come at once for ever.
+func (s *server) renewal(n uint64) time.Duration {
+	fifth := s.o.renew / 5
+	return s.o.renew - fifth + time.Duration(s.m.Rand(s.draw+"renewal", n)%uint64(2*fifth+1))
 }
 
 func (s *server) dismiss(c *conn) {
