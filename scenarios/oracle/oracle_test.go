@@ -244,6 +244,13 @@ func TestBadHistories(t *testing.T) {
 			"6m40s", "anna at 10:00, refused"},
 		{"clients-recovered", "one is connected but not subscribed", streams(client("anna").up(1).sub(1, oracle.Fresh, pos(us1, 4)).cut(330, "silent").up(360)),
 			"never (1 of 2)", "anna at 10:00, silent"},
+		{"clients-recovered", "a publisher is refused for too long", func(h *oracle.History) {
+			for _, at := range []int{310, 590, 610} {
+				h.Publishes = append(h.Publishes, oracle.Publish{At: sec(at), Client: "pub", Host: usHost, Key: "k", Channel: "c", Outcome: oracle.Failed, Error: "status 421"})
+			}
+			h.Publishes = append(h.Publishes, published(620, pos(eu2, 1), "n2"))
+			h.Sort()
+		}, "5m20s", "pub at 10:00, status 421"},
 
 		{"pages", "one page too few", func(h *oracle.History) { h.Texts = h.Texts[1:] }, "0-1, all-clear 1", "ana by 35:00 had 0 of 1 pages"},
 		{"pages", "too many", func(h *oracle.History) {

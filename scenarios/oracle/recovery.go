@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// trouble is a time in which a client could not load pages, or lacked a tunnel
-// or a subscription.
+// trouble is a time in which a client could not load pages or publish, or lacked
+// a tunnel or a subscription.
 type trouble struct {
 	from, until time.Duration
 	ends        bool // within the history
@@ -34,7 +34,7 @@ func (t trouble) why(until time.Duration) string {
 
 // ClientsRecovered judges that of the clients that the fault put in trouble, a
 // share, in basis points, was well again within a time of the fault: loading
-// pages, connected and subscribed everywhere. It counts those clients.
+// pages, publishing, connected and subscribed everywhere. It counts those clients.
 func ClientsRecovered(h History, f Fault, share int, within time.Duration) Verdict {
 	name := fmt.Sprintf("%s of clients recovered", Percent(share))
 	deadline := f.From + within
@@ -152,15 +152,46 @@ func troubles(h History) map[string][]trouble {
 		note(e.Client, e.At, e.Why)
 	}
 
-	pages, streams := h.Pages, h.Streams
-	for len(pages) > 0 || len(streams) > 0 {
-		if len(streams) == 0 || len(pages) > 0 && pages[0].At <= streams[0].At {
-			page(pages[0])
-			pages = pages[1:]
-		} else {
-			stream(streams[0])
-			streams = streams[1:]
+	publish := func(p Publish) {
+		to := seat{p.Client, channel{host: p.Host, key: p.Key}}
+		switch c := of(p.Client); {
+		case p.Error == Stopped:
+			return
+		case p.Outcome == OK:
+			delete(c.missing, to)
+			note(p.Client, p.At, "")
+		default:
+			c.missing[to] = true
+			note(p.Client, p.At, p.Error)
 		}
 	}
-	return all
+
+	// All in the order of time.
+	const never = time.Duration(1<<63 - 1)
+	pages, streams, publishes := h.Pages, h.Streams, h.Publishes
+	for {
+		nextPage, nextStream, nextPublish := never, never, never
+		if len(pages) > 0 {
+			nextPage = pages[0].At
+		}
+		if len(streams) > 0 {
+			nextStream = streams[0].At
+		}
+		if len(publishes) > 0 {
+			nextPublish = publishes[0].At
+		}
+		switch min(nextPage, nextStream, nextPublish) {
+		case never:
+			return all
+		case nextPage:
+			page(pages[0])
+			pages = pages[1:]
+		case nextStream:
+			stream(streams[0])
+			streams = streams[1:]
+		default:
+			publish(publishes[0])
+			publishes = publishes[1:]
+		}
+	}
 }

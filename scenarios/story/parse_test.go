@@ -101,6 +101,9 @@ func TestParse(t *testing.T) {
 					{Oracle: "baseline", Params: story.Values{{Name: "within", Duration: 20 * time.Minute}}},
 					{Oracle: "superseded-owners", Params: story.Values{{Name: "none-after", Duration: time.Minute}}},
 					{Oracle: "home", Params: story.Values{{Name: "within", Duration: 15 * time.Minute}}},
+					{Oracle: "clients-recovered", Params: story.Values{
+						{Name: "share", Share: 10000}, {Name: "within", Duration: 13*time.Minute + 30*time.Second},
+					}},
 				}},
 			},
 			Throughout: []story.Expectation{
