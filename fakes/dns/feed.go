@@ -30,29 +30,59 @@ type feedZone struct {
 	Text   string `json:"text"`
 }
 
+// maxWait bounds how long a request may wait for a change.
+const maxWait = 20 * time.Second
+
 // Feed is the internal interface between a provider and its name servers. GET
-// /zones gives all zones as text with a version; a request that already names
-// that version as If-None-Match gets 304.
+// /zones gives all zones as text with a version. A request that already names
+// that version as If-None-Match gets 304, with ?wait=20s only if nothing changes
+// for so long.
 func (p *Provider) Feed() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /zones", func(w http.ResponseWriter, r *http.Request) {
-		f := feed{Zones: []feedZone{}}
-		hash := sha256.New()
-		for _, z := range p.Zones().All() {
-			text := z.Text()
-			io.WriteString(hash, text)
-			f.Zones = append(f.Zones, feedZone{z.Origin(), z.Serial(), text})
+		wait := time.Duration(0)
+		if s := r.FormValue("wait"); s != "" {
+			var err error
+			if wait, err = time.ParseDuration(s); err != nil || wait < 0 || wait > maxWait {
+				http.Error(w, fmt.Sprintf("wait: want a duration of at most %v", maxWait), http.StatusBadRequest)
+				return
+			}
 		}
-		f.Version = hex.EncodeToString(hash.Sum(nil)[:16])
-		tag := `"` + f.Version + `"`
-		w.Header().Set("ETag", tag)
-		if r.Header.Get("If-None-Match") == tag {
-			w.WriteHeader(http.StatusNotModified)
-			return
+		ctx, cancel := nodes.Timeout(r.Context(), p.m, "feed "+r.RemoteAddr, wait)
+		defer cancel()
+		for {
+			zones, changed := p.watch()
+			f := newFeed(zones)
+			tag := `"` + f.Version + `"`
+			w.Header().Set("ETag", tag)
+			if r.Header.Get("If-None-Match") != tag {
+				serve.WriteJSON(w, http.StatusOK, f)
+				return
+			}
+			if wait == 0 {
+				w.WriteHeader(http.StatusNotModified)
+				return
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				wait = 0
+			}
 		}
-		serve.WriteJSON(w, http.StatusOK, f)
 	})
 	return mux
+}
+
+func newFeed(zones *Zones) feed {
+	f := feed{Zones: []feedZone{}}
+	hash := sha256.New()
+	for _, z := range zones.All() {
+		text := z.Text()
+		io.WriteString(hash, text)
+		f.Zones = append(f.Zones, feedZone{z.Origin(), z.Serial(), text})
+	}
+	f.Version = hex.EncodeToString(hash.Sum(nil)[:16])
+	return f
 }
 
 // puller keeps an authority in step with a feed.
@@ -66,9 +96,10 @@ type puller struct {
 	authority *Authority
 }
 
-// run polls until ctx ends. What was seen is served after the delay; the very
-// first answer at once, because a server that has just started has no reason to
-// go on serving something older.
+// run polls every period until ctx ends, but waits for a first change to poll
+// for. What was seen is served after the delay; the very first answer at once,
+// because a server that has just started has no reason to go on serving
+// something older.
 func (p *puller) run(ctx context.Context) error {
 	type seen struct {
 		due   time.Duration
@@ -76,12 +107,19 @@ func (p *puller) run(ctx context.Context) error {
 	}
 	var waiting []seen
 	var version string
-	var next time.Duration
-	failing := false
+	next := p.m.Elapsed()
+	failing, heard := false, false // of a change, which the next poll sees
 	for {
-		if now := p.m.Elapsed(); now >= next {
-			next = now + p.every
-			f, err := p.fetch(ctx, version)
+		if p.m.Elapsed() >= next {
+			patience := time.Duration(0)
+			if version != "" && !failing && !heard && len(waiting) == 0 {
+				patience = maxWait
+			}
+			f, err := p.fetch(ctx, version, patience)
+			heard = err == nil && f != nil && patience > 0
+			for now := p.m.Elapsed(); next <= now; {
+				next += p.every
+			}
 			switch {
 			case ctx.Err() != nil:
 				return nil
@@ -96,7 +134,7 @@ func (p *puller) run(ctx context.Context) error {
 				}
 				failing = false
 			}
-			if err == nil && f != nil {
+			if err == nil && f != nil && !heard {
 				zones, err := p.parse(f)
 				if err != nil {
 					p.m.Log().Error("zone feed refused", "url", p.url, "error", err.Error())
@@ -125,11 +163,12 @@ func (p *puller) run(ctx context.Context) error {
 	}
 }
 
-// fetch gives the feed, or nil when it is still of the given version.
-func (p *puller) fetch(ctx context.Context, version string) (*feed, error) {
-	ctx, cancel := nodes.Timeout(ctx, p.m, "fetch "+p.url, p.every)
+// fetch gives the feed, or nil when it is still of the given version after the
+// patience.
+func (p *puller) fetch(ctx context.Context, version string, patience time.Duration) (*feed, error) {
+	ctx, cancel := nodes.Timeout(ctx, p.m, "fetch "+p.url, patience+p.every)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+"?wait="+patience.String(), nil)
 	if err != nil {
 		return nil, fmt.Errorf("fetch feed: %w", err)
 	}

@@ -41,6 +41,7 @@ type Provider struct {
 	mu      sync.Mutex
 	domains map[string]*domain
 	lastID  int
+	changed chan struct{} // closed when the domains are no longer these
 }
 
 // domain is a Domain with what is in it.
@@ -54,7 +55,11 @@ type domain struct {
 // NewProvider makes a provider without domains. The name is for its log; the
 // name servers are those of domains created later, the first is their primary.
 func NewProvider(m nodes.Machine, name string, nameservers []string) *Provider {
-	return &Provider{m: m, name: name, nameservers: nameservers, domains: map[string]*domain{}, lastID: firstID - 1}
+	return &Provider{
+		m: m, name: name, nameservers: nameservers,
+		domains: map[string]*domain{}, lastID: firstID - 1,
+		changed: make(chan struct{}),
+	}
 }
 
 // Load adds a whole zone as a domain, replacing one of that name. All records
@@ -85,19 +90,37 @@ func (p *Provider) Load(z *Zone) error {
 	if err := d.render(); err != nil {
 		return fmt.Errorf("load zone %s: %w", z.origin, err)
 	}
-	p.domains[d.Name] = d
+	p.set(d)
 	return nil
 }
 
 // Zones gives all domains as zones.
 func (p *Provider) Zones() *Zones {
+	zones, _ := p.watch()
+	return zones
+}
+
+// watch gives all domains as zones, and a channel that is closed when they
+// change.
+func (p *Provider) watch() (*Zones, <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var zones []*Zone
 	for _, d := range p.domains {
 		zones = append(zones, d.zone)
 	}
-	return NewZones(zones...)
+	return NewZones(zones...), p.changed
+}
+
+// set puts a domain in its place. The caller holds the lock.
+func (p *Provider) set(d *domain) {
+	p.domains[d.Name] = d
+	p.tell()
+}
+
+func (p *Provider) tell() {
+	close(p.changed)
+	p.changed = make(chan struct{})
 }
 
 // Domains gives all domains by ID.
@@ -169,7 +192,7 @@ func (p *Provider) CreateDomain(in Domain, records ...Record) (Domain, error) {
 	if err := d.render(); err != nil {
 		return Domain{}, err
 	}
-	p.domains[name] = d
+	p.set(d)
 	p.m.Log().Info("domain created", "provider", p.name, "name", name)
 	return d.Domain, nil
 }
@@ -191,7 +214,7 @@ func (p *Provider) UpdateDomain(name string, ttl int, email string) (Domain, err
 	if err := next.render(); err != nil {
 		return Domain{}, err
 	}
-	p.domains[name] = &next
+	p.set(&next)
 	p.m.Log().Info("domain updated", "provider", p.name, "name", name)
 	return next.Domain, nil
 }
@@ -205,6 +228,7 @@ func (p *Provider) DeleteDomain(name string) error {
 		return err
 	}
 	delete(p.domains, d.Name)
+	p.tell()
 	p.m.Log().Info("domain deleted", "provider", p.name, "name", d.Name)
 	return nil
 }
@@ -309,7 +333,7 @@ func (p *Provider) change(name, event string, f func(*domain) (Record, error)) (
 	if err := next.render(); err != nil {
 		return Record{}, err
 	}
-	p.domains[d.Name] = &next
+	p.set(&next)
 	p.m.Log().Info(event, "provider", p.name, "name", r.fullName(d.Name), "type", r.Type, "data", r.Data)
 	return r, nil
 }
