@@ -50,6 +50,7 @@ func (r *Report) Print(out io.Writer, style Style) error {
 	b.line("", "")
 	if r.Until > 0 {
 		b.line("", "stopped at %s of %s: expectations are judged on whole runs only", oracle.Offset(r.Until), oracle.Offset(r.Story.Lasts))
+		printState(b, r.Until, r.State)
 	} else {
 		r.printVerdicts(b)
 	}

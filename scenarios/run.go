@@ -20,7 +20,7 @@ type Options struct {
 	// Trace, if not nil, receives the trace as JSON lines.
 	Trace io.Writer
 	// Until, if not zero, ends the run at that offset. Expectations are then not
-	// judged.
+	// judged, but the report says what all machines were in the middle of.
 	Until time.Duration
 	// Progress, if not nil, is told now and then how far the run is.
 	Progress func(at, lasts time.Duration)
@@ -39,6 +39,7 @@ type Report struct {
 	Idle     []story.Event // faults that touched nothing
 	Result   sim.Result    // filled in by Run
 	History  oracle.History
+	State    []MachineState // of a run that was stopped
 }
 
 // Held tells whether all expectations held and every fault did something.
@@ -100,7 +101,17 @@ func Play(w *sim.World, s *story.Story, o Options) (*Report, error) {
 		return nil, err
 	}
 	watch := newWatcher(p, o.Verbose)
-	w.Observe(watch.event)
+	said := memory{}
+	stopped := func() []MachineState { return nil }
+	if lasts < s.Lasts {
+		stopped = p.stop(lasts, said)
+	}
+	w.Observe(func(e sim.Event) {
+		watch.event(e)
+		if lasts < s.Lasts {
+			said.hear(e)
+		}
+	})
 	log, err := p.startClients()
 	if err != nil {
 		return nil, err
@@ -120,7 +131,7 @@ func Play(w *sim.World, s *story.Story, o Options) (*Report, error) {
 	r.Lines = watch.lines(&h)
 	r.Seen = oracle.Seen(h, windows(s, lasts))
 	if lasts < s.Lasts {
-		r.Until = lasts
+		r.Until, r.State = lasts, stopped()
 		return r, nil
 	}
 	r.Verdicts = p.judge(h)

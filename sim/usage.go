@@ -21,14 +21,19 @@ func (m *Machine) Usage() Usage {
 		}
 	}
 	m.w.mu.Unlock()
-	d := m.disk.fs
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, i := range d.names {
+	u.Files, u.Bytes = m.disk.usage()
+	return u
+}
+
+// usage counts the files of a disk, and the bytes in them.
+func (d *Disk) usage() (files int, size int64) {
+	d.fs.mu.Lock()
+	defer d.fs.mu.Unlock()
+	for _, i := range d.fs.names {
 		if !i.dir {
-			u.Files++
-			u.Bytes += int64(len(i.data))
+			files++
+			size += int64(len(i.data))
 		}
 	}
-	return u
+	return files, size
 }

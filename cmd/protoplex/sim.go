@@ -105,7 +105,7 @@ the same run, to the nanosecond; the last line carries the hash that proves it.`
 	f := c.Flags()
 	f.Uint64Var(&seed, "seed", 1, "which run of the story")
 	f.StringVar(&trace, "trace", "", "write every delivery and event to `FILE`, as JSON lines")
-	f.DurationVar(&until, "until", 0, "stop at this offset; the trace is a prefix of the full one")
+	f.DurationVar(&until, "until", 0, "stop at this offset and tell what all machines are in the middle of; the trace is a prefix of the full one")
 	f.BoolVar(&asJSON, "json", false, "print the verdicts and the trace's hash as one JSON object, and nothing else")
 	f.BoolVarP(&verbose, "verbose", "v", false, "tell every event, and nothing shortened")
 	return c
