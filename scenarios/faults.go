@@ -217,10 +217,10 @@ func (p *platform) around(s *story.Selector) func(from, to *sim.Machine) bool {
 	return func(from, to *sim.Machine) bool { return set[from] || set[to] }
 }
 
-// queries matches what is sent to the name servers of a provider, by all or by
-// some.
+// queries matches what is sent to the name servers of a provider, by some or by
+// all but the provider itself.
 func (p *platform) queries(e story.Event) func(from, to *sim.Machine) bool {
-	servers := map[*sim.Machine]bool{}
+	servers, own := map[*sim.Machine]bool{}, p.set(e.On)
 	for _, m := range p.with(story.RoleNameServer, func(m story.Machine) bool { return m.Provider == e.On.Name }) {
 		servers[p.hosts[m.Name]] = true
 	}
@@ -228,7 +228,9 @@ func (p *platform) queries(e story.Event) func(from, to *sim.Machine) bool {
 	if from := e.Params.Selector("from"); from != nil {
 		askers = p.set(from)
 	}
-	return func(from, to *sim.Machine) bool { return servers[to] && (askers == nil || askers[from]) }
+	return func(from, to *sim.Machine) bool {
+		return servers[to] && !own[from] && (askers == nil || askers[from])
+	}
 }
 
 // schedule puts the faults into the world's future.
