@@ -143,7 +143,7 @@ func paramNames(params []Param) []string {
 func (r *reader) choice(v value, among []string) string {
 	s, ok := r.scalar(v, "one of "+strings.Join(among, ", "))
 	if ok && !slices.Contains(among, s) {
-		r.failf(v.pos, "%s: want one of %s, not %q%s", v.key, strings.Join(among, ", "), clip(s), r.suggest(s, among))
+		r.failf(v.pos, "%s: want one of %s, not %q", v.key, strings.Join(among, ", "), clip(s))
 	}
 	return s
 }
