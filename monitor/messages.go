@@ -118,6 +118,10 @@ func (v *vantage) dueTo(admin Admin, after time.Duration, before []string, i *In
 		}
 	case i.Over && told:
 		add(nth(kindClear, n), alert.OK(i.Moved, i.Ended))
+	case i.Over && n > 0:
+		// One that may have reached somebody began the next phase, and is due until
+		// a provider is known to have taken it.
+		add(nth(kindClear, n-1), alert.OK(i.Moved, i.Ended))
 	}
 	return due
 }

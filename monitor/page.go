@@ -245,8 +245,15 @@ func (v *vantage) logSent(attempts []attempt) {
 				admins = append(admins, b.admin.Name)
 			}
 		}
-		v.log.Info("sms sent", "admins", strings.Join(admins, ", "), "text", v.withoutToken(a.text, a.incident), "incident", a.incident,
-			"provider", a.texter.Name(), "outcome", string(a.outcome))
+		message := "sms sent"
+		switch a.outcome {
+		case sms.Refused:
+			message = "sms refused"
+		case sms.Unknown:
+			message = "sms perhaps sent"
+		}
+		v.log.Info(message, "admins", strings.Join(admins, ", "), "text", v.withoutToken(a.text, a.incident), "incident", a.incident,
+			"provider", a.texter.Name())
 	}
 }
 

@@ -65,6 +65,34 @@ func TestProvidersInTurn(t *testing.T) {
 	}
 }
 
+// An all-clear of which nobody knows whether it was sent is sent again, through
+// the next provider, as a page is; and what is lost again is told again.
+func TestAllClearOfUnknownOutcome(t *testing.T) {
+	w := newWorld(t, nil)
+	w.run(2 * time.Minute)
+	w.lose("us-east")
+	w.run(5 * time.Minute)
+	w.gateway.answer = func(p string) sms.Outcome {
+		if p == "twilio" {
+			return sms.Unknown
+		}
+		return sms.Accepted
+	}
+	w.heal()
+	w.run(15 * time.Minute)
+	var through []string
+	for _, text := range w.gateway.to(ana, "ESPRA OK") {
+		provider, _, _ := cutSpace(text)
+		through = append(through, provider)
+	}
+	require.Equal(t, []string{"twilio", "sns-eu-west-1"}, through)
+	require.Len(t, w.gateway.to(ana, "ESPRA DOWN"), 1)
+	w.lose("us-east")
+	w.run(5 * time.Minute)
+	require.Len(t, w.gateway.to(ana, "ESPRA FLAPPING"), 2, "it came back, and both are asked")
+	require.Len(t, w.gateway.to(ana, "ESPRA OK"), 2)
+}
+
 func cutSpace(s string) (before, after string, found bool) {
 	for i := range s {
 		if s[i] == ' ' {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/espra/protoplex/fakes/faulty"
 	"github.com/espra/protoplex/nodes"
 	"github.com/espra/protoplex/scenarios/story"
 	"github.com/espra/protoplex/sim"
@@ -46,6 +47,14 @@ func (p *platform) strikes() ([]strike, error) {
 			p.impair(&s, sim.Conditions{Loss: partsPerMillion(e.Params.Share("percent"))}, p.around(e.On))
 		case "dns-timeout":
 			p.impair(&s, sim.Conditions{Loss: partsPerMillion(e.Params.Share("share"))}, p.queries(e))
+		case "api-errors":
+			p.trouble(&s, refused(e.Params))
+		case "api-answer-lost":
+			p.trouble(&s, faulty.Outcome{Fate: faulty.Lost})
+		case "api-hangs":
+			p.trouble(&s, faulty.Outcome{Fate: faulty.Ignored})
+		case "no-capacity":
+			p.noCapacity(&s)
 		default:
 			return nil, fmt.Errorf("%s: fault %s is in the vocabulary and not in the engine", p.story.Where(e.Pos), e.Fault)
 		}

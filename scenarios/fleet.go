@@ -99,6 +99,8 @@ type fleet struct {
 	mu       sync.Mutex
 	running  map[string]string // machines by instance
 	launches uint64
+	closed   bool   // nothing is launched
+	refused  uint64 // launches while it was
 }
 
 var _ aws.Compute = (*fleet)(nil)
@@ -124,6 +126,10 @@ func (f *fleet) off(machine string) { f.p.world.After(0, f.p.hosts[machine].Powe
 func (f *fleet) Launch(id, _, zone string) (aws.Host, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.closed {
+		f.refused++
+		return aws.Host{}, aws.ErrCapacity
+	}
 	for _, m := range f.machines {
 		host := f.p.hosts[m.Name]
 		if m.Zone != zone || f.uses(m.Name) || host.On() {
@@ -168,6 +174,20 @@ func (f *fleet) uses(machine string) bool {
 		}
 	}
 	return false
+}
+
+// close has the fleet launch nothing, or launch again.
+func (f *fleet) close(closed bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed = closed
+}
+
+// turnedAway counts the launches that failed because the fleet was closed.
+func (f *fleet) turnedAway() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.refused
 }
 
 func (f *fleet) runs(id, machine string) bool {

@@ -58,13 +58,14 @@ type platform struct {
 	ca       *pki.CA
 	cells    map[string]*ca.Authority // of the regions that have Seeds
 	usage    *meter
+	answers  *answers
 	fleets   map[string]*fleet // of the regions that scale
 }
 
 // rolesOf are the programs that machines run: the platform's own as production
 // runs them, and the fakes of what is around it.
 func (p *platform) platformRoles() nodes.Roles {
-	return nodes.Roles{
+	roles := nodes.Roles{
 		"proxy": proxy.Run, "live": live.Run, "monitor": monitor.Run, "redirect": redirect.Run,
 		"lb": lb.Run, "authority": dns.RunAuthority, "linode": dns.RunLinode, "digitalocean": dns.RunDigitalOcean,
 		"cloud": dns.RunCloud, "twilio": sms.RunTwilio, "sns": sms.RunSNS, "s3": s3.Run, "seed": seed.Run,
@@ -73,6 +74,10 @@ func (p *platform) platformRoles() nodes.Roles {
 			return names.Serve(ctx, m, names.Options{Roots: p.roots(), Now: m.Now})
 		},
 	}
+	for _, api := range []string{"linode", "digitalocean", "twilio", "sns", "s3", "aws"} {
+		roles[api] = p.answers.exposed(roles[api])
+	}
+	return roles
 }
 
 // runControl is a site of somebody else, which practically always answers.
@@ -92,6 +97,7 @@ func runControl(ctx context.Context, m nodes.Machine, _ []string) error {
 // boot makes all machines and starts what runs on them.
 func boot(w *sim.World, s *story.Story) (_ *platform, err error) {
 	p := &platform{story: s, world: w, machines: s.Machines(), hosts: map[string]*sim.Machine{}}
+	p.answers = &answers{p: p, troubles: map[string][]*trouble{}}
 	p.roles = p.platformRoles()
 	if p.ca, err = pki.New(p.validity()); err != nil {
 		return nil, err

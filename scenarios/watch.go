@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/espra/protoplex/monitor/home"
+	monitorsms "github.com/espra/protoplex/monitor/sms"
 	"github.com/espra/protoplex/scenarios/oracle"
 	"github.com/espra/protoplex/scenarios/story"
 	"github.com/espra/protoplex/sim"
@@ -66,11 +67,27 @@ func (w *watcher) event(e sim.Event) {
 		}
 	case logEvent + "sms accepted":
 		w.sms(e)
+	case logEvent + "sms not accepted":
+		outcome := e.Get("outcome")
+		if outcome == monitorsms.Unknown {
+			outcome = "perhaps sent"
+		}
+		w.tellTogether(e.At, "sms", "", e.Get("admin"), fmt.Sprintf("  %s: %s", outcome, e.Get("error")))
 	case logEvent + "plan":
-		w.tell(e.At, "dns", "plan: home of %s -> %s epoch %s (%s of %s records)",
+		text := fmt.Sprintf("plan: home of %s -> %s epoch %s (%s of %s records)",
 			shortHosts(e.Get("hosts")), e.Get("region"), e.Get("epoch"), e.Get("changes"), e.Get("records"))
+		if w.first(fmt.Sprint(text, e.At/time.Minute)) { // several vantages may have it
+			w.tell(e.At, "dns", "%s", text)
+		}
+	case logEvent + "provider not readable":
+		if text := fmt.Sprintf("%s cannot be read: %s", e.Get("provider"), e.Get("error")); w.first(text) {
+			w.tell(e.At, "dns", "%s", text)
+		}
 	case logEvent + "provider half changed":
-		w.tell(e.At, "dns", "%s half changed (%s of %s): %s", e.Get("provider"), e.Get("made"), e.Get("of"), e.Get("error"))
+		text := fmt.Sprintf("%s half changed (%s of %s): %s", e.Get("provider"), e.Get("made"), e.Get("of"), e.Get("error"))
+		if w.first(fmt.Sprint(text, e.At/time.Minute)) {
+			w.tell(e.At, "dns", "%s", text)
+		}
 	case logEvent + "provider read back":
 		w.tellTogether(e.At, "dns", "changed, and read back at all authorities: ",
 			fmt.Sprintf("%s (%s)", e.Get("provider"), e.Get("authorities")), "")
@@ -119,7 +136,10 @@ func (w *watcher) event(e sim.Event) {
 	case logEvent + "instance in service":
 		w.tell(e.At, "scaling", "%s has %s in service", e.Get("group"), e.Get("host"))
 	case logEvent + "launch failed":
-		w.tell(e.At, "scaling", "%s cannot launch in %s: %s", e.Get("group"), e.Get("zone"), e.Get("error"))
+		// It is tried every minute; that it works again shows by itself.
+		if w.first("launch failed " + e.Get("group") + e.Get("zone") + e.Get("error")) {
+			w.tellTogether(e.At, "scaling", fmt.Sprintf("%s cannot launch, for %s in ", e.Get("group"), e.Get("error")), e.Get("zone"), "")
+		}
 	case logEvent + "address withdrawn":
 		if w.first(fmt.Sprint("withdrawn ", e.Get("addr"), e.At/time.Minute)) {
 			w.tellTogether(e.At, "lb", e.Get("lb")+" no longer points at ", e.Get("zone"), "")

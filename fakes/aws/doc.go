@@ -18,7 +18,7 @@
 // their targets from the internal interface (see [Server.Internal]) and tell in
 // return what they think of each. What boots and ends instances is a [Compute]
 // of the world around. It fails on purpose never, except that a Compute may be
-// out of capacity: faults belong to the world.
+// out of capacity: faults belong to the world, and to fakes/faulty.
 //
 // Start reading at Server, then step in scaling.go, which moves groups; Run is
 // the program and Account its file.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/espra/protoplex/fakes/faulty"
 	"github.com/espra/protoplex/fakes/internal/serve"
 	"github.com/espra/protoplex/nodes"
 )
@@ -82,7 +83,7 @@ func RunOn(compute Compute) nodes.Role {
 		}
 		m.Log().Info("control plane ready", "listen", apis.Addr().String(), "internal", plane.Addr().String())
 		return serve.Together(ctx, m,
-			func(ctx context.Context) error { return serve.HTTP(ctx, m, apis, server) },
+			func(ctx context.Context) error { return serve.HTTP(ctx, m, apis, faulty.Wrap(ctx, server)) },
 			func(ctx context.Context) error { return serve.HTTP(ctx, m, plane, server.Internal()) },
 		)
 	}

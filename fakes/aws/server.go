@@ -150,6 +150,27 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e.write(w, a.namespace, id)
 }
 
+// Refuse implements faulty.API. The namespace is that of Auto Scaling, as of all
+// answers to requests that were not read; clients look at the code alone.
+func (s *Server) Refuse(w http.ResponseWriter, _ *http.Request, status int) {
+	e := &apiError{status, "InternalFailure", "The request processing has failed because of an unknown error, exception or failure."}
+	switch status {
+	case http.StatusUnauthorized: // AWS says it so
+		e = denied("InvalidClientTokenId", "The security token included in the request is invalid.")
+	case http.StatusForbidden:
+		e = denied("AccessDenied", "User is not authorized to perform this action")
+	case http.StatusTooManyRequests:
+		e = throttled()
+	case http.StatusServiceUnavailable:
+		e = &apiError{status, "ServiceUnavailable", "The request has failed due to a temporary failure of the server."}
+	}
+	id := s.requestID()
+	w.Header().Set("X-Amzn-Requestid", id)
+	e.write(w, s.apis["2011-01-01"].namespace, id)
+}
+
+func throttled() *apiError { return refuse("Throttling", "Rate exceeded") }
+
 func (s *Server) do(a *api, name, version string, query *params) (any, *apiError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -157,7 +178,7 @@ func (s *Server) do(a *api, name, version string, query *params) (any, *apiError
 	now, each := s.m.Elapsed(), time.Second/time.Duration(s.o.Rate)
 	busy := max(a.busy, now) + each
 	if busy-now > time.Second {
-		return nil, refuse("Throttling", "Rate exceeded")
+		return nil, throttled()
 	}
 	a.busy = busy
 	do := a.actions[name]

@@ -60,10 +60,10 @@ func NewDigitalOcean(m nodes.Machine, p *Provider, o DigitalOceanOptions) *Digit
 func (d *DigitalOcean) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch authorize(r, d.options.Token, d.options.ReadToken) {
 	case unknown:
-		digitalOceanFail(w, http.StatusUnauthorized, "Unauthorized", "Unable to authenticate you")
+		d.Refuse(w, r, http.StatusUnauthorized)
 		return
 	case forbidden:
-		digitalOceanFail(w, http.StatusForbidden, "Forbidden", "You are not authorized to perform this operation")
+		d.Refuse(w, r, http.StatusForbidden)
 		return
 	}
 	remaining, left, ok := d.limiter.allow()
@@ -73,10 +73,26 @@ func (d *DigitalOcean) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("RateLimit-Reset", strconv.FormatInt(d.limiter.m.Now().Add(left).Unix(), 10))
 	if !ok {
 		h.Set("Retry-After", strconv.Itoa(seconds(left)))
-		digitalOceanFail(w, http.StatusTooManyRequests, "too_many_requests", "API Rate limit exceeded.")
+		d.Refuse(w, r, http.StatusTooManyRequests)
 		return
 	}
 	d.mux.ServeHTTP(w, r)
+}
+
+// Refuse implements faulty.API.
+func (d *DigitalOcean) Refuse(w http.ResponseWriter, _ *http.Request, status int) {
+	switch status {
+	case http.StatusUnauthorized:
+		digitalOceanFail(w, status, "Unauthorized", "Unable to authenticate you")
+	case http.StatusForbidden:
+		digitalOceanFail(w, status, "Forbidden", "You are not authorized to perform this operation")
+	case http.StatusTooManyRequests:
+		digitalOceanFail(w, status, "too_many_requests", "API Rate limit exceeded.")
+	case http.StatusServiceUnavailable:
+		digitalOceanFail(w, status, "service_unavailable", "Service Unavailable")
+	default:
+		digitalOceanFail(w, status, "server_error", "Unexpected server-side error")
+	}
 }
 
 type digitalOceanDomain struct {

@@ -12,7 +12,7 @@
 // kept in memory: a provider that starts again starts from its zone files.
 //
 // Requests fail as the providers' do, in their JSON. Nothing here fails on
-// purpose: faults belong to the world around.
+// purpose: faults belong to the world around, and to fakes/faulty.
 //
 // Start reading at Zones.Answer for the protocol, Provider for the data, and
 // RunAuthority, RunLinode, RunDigitalOcean and RunCloud for the programs.

@@ -63,10 +63,10 @@ func NewLinode(m nodes.Machine, p *Provider, o LinodeOptions) *Linode {
 func (l *Linode) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch authorize(r, l.options.Token, l.options.ReadToken) {
 	case unknown:
-		linodeFail(w, http.StatusUnauthorized, "", "Invalid Token")
+		l.Refuse(w, r, http.StatusUnauthorized)
 		return
 	case forbidden:
-		linodeFail(w, http.StatusUnauthorized, "", "Your OAuth token is not authorized to use this endpoint.")
+		l.Refuse(w, r, http.StatusForbidden)
 		return
 	}
 	remaining, left, ok := l.limiter.allow()
@@ -76,10 +76,24 @@ func (l *Linode) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-RateLimit-Reset", strconv.FormatInt(l.limiter.m.Now().Add(left).Unix(), 10))
 	if !ok {
 		h.Set("Retry-After", strconv.Itoa(seconds(left)))
-		linodeFail(w, http.StatusTooManyRequests, "", "Too many requests")
+		l.Refuse(w, r, http.StatusTooManyRequests)
 		return
 	}
 	l.mux.ServeHTTP(w, r)
+}
+
+// Refuse implements faulty.API.
+func (l *Linode) Refuse(w http.ResponseWriter, _ *http.Request, status int) {
+	switch status {
+	case http.StatusUnauthorized:
+		linodeFail(w, status, "", "Invalid Token")
+	case http.StatusForbidden: // Linode says it so
+		linodeFail(w, http.StatusUnauthorized, "", "Your OAuth token is not authorized to use this endpoint.")
+	case http.StatusTooManyRequests:
+		linodeFail(w, status, "", "Too many requests")
+	default:
+		linodeFail(w, status, "", http.StatusText(status))
+	}
 }
 
 type linodeDomain struct {

@@ -3,10 +3,10 @@ package dns
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
 
+	"github.com/espra/protoplex/fakes/faulty"
 	"github.com/espra/protoplex/fakes/internal/serve"
 	"github.com/espra/protoplex/nodes"
 )
@@ -76,7 +76,7 @@ func RunAuthority(ctx context.Context, m nodes.Machine, args []string) error {
 func RunLinode(ctx context.Context, m nodes.Machine, args []string) error {
 	return runProvider(ctx, m, args, providerRole{
 		name: "linode", rate: 800, nameservers: numbered(5, "linode.com"),
-		api: func(p *Provider, f *providerFlags) http.Handler {
+		api: func(p *Provider, f *providerFlags) faulty.API {
 			return NewLinode(m, p, LinodeOptions{Token: f.token, ReadToken: f.readToken, Rate: f.rate, Window: f.window, ExactTTLs: !f.roundTTL})
 		},
 	})
@@ -88,7 +88,7 @@ func RunLinode(ctx context.Context, m nodes.Machine, args []string) error {
 func RunDigitalOcean(ctx context.Context, m nodes.Machine, args []string) error {
 	return runProvider(ctx, m, args, providerRole{
 		name: "digitalocean", rate: 250, nameservers: numbered(3, "digitalocean.com"),
-		api: func(p *Provider, f *providerFlags) http.Handler {
+		api: func(p *Provider, f *providerFlags) faulty.API {
 			return NewDigitalOcean(m, p, DigitalOceanOptions{Token: f.token, ReadToken: f.readToken, Rate: f.rate, Window: f.window})
 		},
 	})
@@ -98,7 +98,7 @@ type providerRole struct {
 	name        string
 	rate        int
 	nameservers []string
-	api         func(*Provider, *providerFlags) http.Handler
+	api         func(*Provider, *providerFlags) faulty.API
 }
 
 type providerFlags struct {
@@ -155,7 +155,7 @@ func runProvider(ctx context.Context, m nodes.Machine, args []string, role provi
 	}
 	m.Log().Info("dns provider ready", "provider", role.name, "listen", api.Addr().String(), "feed", internal.Addr().String())
 	return serve.Together(ctx, m,
-		func(ctx context.Context) error { return serve.HTTP(ctx, m, api, role.api(p, &f)) },
+		func(ctx context.Context) error { return serve.HTTP(ctx, m, api, faulty.Wrap(ctx, role.api(p, &f))) },
 		func(ctx context.Context) error { return serve.HTTP(ctx, m, internal, p.Feed()) },
 	)
 }

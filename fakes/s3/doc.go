@@ -13,7 +13,7 @@
 // memory. What a client was told is stored survives a power failure; puts of one
 // key are atomic and have one order; a reader keeps what it opened. Everything
 // that clients can make grow is bounded: see Options. It fails on purpose never:
-// faults belong to the world around.
+// faults belong to the world around, and to fakes/faulty.
 //
 // Start reading at Server and Run.
 package s3

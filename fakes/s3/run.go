@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/espra/protoplex/fakes/faulty"
 	"github.com/espra/protoplex/fakes/internal/serve"
 	"github.com/espra/protoplex/nodes"
 )
@@ -53,6 +54,6 @@ func Run(ctx context.Context, m nodes.Machine, args []string) error {
 	}
 	m.Log().Info("s3 ready", "listen", l.Addr().String())
 	return serve.Together(ctx, m, func(ctx context.Context) error {
-		return serve.HTTP(ctx, m, l, server)
+		return serve.HTTP(ctx, m, l, faulty.Wrap(ctx, server))
 	})
 }

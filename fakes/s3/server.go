@@ -96,12 +96,7 @@ func setDefault[T int | int64](v *T, d T) {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	n := s.requests.Add(1)
-	id := s.m.Rand("s3 request", n)
-	h := w.Header()
-	h.Set("X-Amz-Request-Id", fmt.Sprintf("%016X", id))
-	h.Set("Server", "AmazonS3")
-	h.Set("Date", s.m.Now().UTC().Format(http.TimeFormat)) // clients set their clocks by it
+	n, id := s.begin(w)
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
@@ -118,6 +113,32 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.serve(v, id)
+}
+
+// begin numbers a request, names it, and writes what every answer has.
+func (s *Server) begin(w http.ResponseWriter) (n, id uint64) {
+	n = s.requests.Add(1)
+	id = s.m.Rand("s3 request", n)
+	h := w.Header()
+	h.Set("X-Amz-Request-Id", fmt.Sprintf("%016X", id))
+	h.Set("Server", "AmazonS3")
+	h.Set("Date", s.m.Now().UTC().Format(http.TimeFormat)) // clients set their clocks by it
+	return n, id
+}
+
+// Refuse implements faulty.API.
+func (s *Server) Refuse(w http.ResponseWriter, r *http.Request, status int) {
+	s.begin(w)
+	e := internal()
+	switch status {
+	case http.StatusUnauthorized: // S3 says it so
+		e = refuse(http.StatusForbidden, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.")
+	case http.StatusForbidden:
+		e = denied("Access Denied")
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		e = slowDown()
+	}
+	e.write(w, r)
 }
 
 // accept checks a request and gives the view of the store that it is served

@@ -10,7 +10,7 @@
 // original, SNS takes messages that it drops, and tells its client nothing of
 // it: to phones that have opted out, to numbers that are not verified in the
 // sandbox, and beyond the budget of the month. They fail on purpose never:
-// faults belong to the world around.
+// faults belong to the world around, and to fakes/faulty.
 //
 // Each message is logged as "sms accepted" with provider, to, from, body and id,
 // and then as "sms delivered" or "sms not delivered".

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net/http"
 	"strings"
 
+	"github.com/espra/protoplex/fakes/faulty"
 	"github.com/espra/protoplex/fakes/internal/serve"
 	"github.com/espra/protoplex/nodes"
 )
@@ -34,14 +34,14 @@ func newFlags(name string, n *Network) *flags {
 }
 
 // serve serves what gateway gives for a context until that ends.
-func (f *flags) serve(ctx context.Context, m nodes.Machine, gateway func(context.Context) http.Handler) error {
+func (f *flags) serve(ctx context.Context, m nodes.Machine, gateway func(context.Context) faulty.API) error {
 	l, err := serve.Listen(m, f.listen, f.cert)
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.Name(), err)
 	}
 	m.Log().Info("sms gateway ready", "listen", l.Addr().String())
 	return serve.Together(ctx, m, func(ctx context.Context) error {
-		return serve.HTTP(ctx, m, l, gateway(ctx))
+		return serve.HTTP(ctx, m, l, faulty.Wrap(ctx, gateway(ctx)))
 	})
 }
 
@@ -67,7 +67,7 @@ func RunTwilio(ctx context.Context, m nodes.Machine, args []string) error {
 	if o.Account == "" || o.Token == "" {
 		return errors.New("sms twilio: --account and --token are needed")
 	}
-	return f.serve(ctx, m, func(ctx context.Context) http.Handler { return NewTwilio(ctx, m, o) })
+	return f.serve(ctx, m, func(ctx context.Context) faulty.API { return NewTwilio(ctx, m, o) })
 }
 
 // RunSNS is what Amazon SNS has for text messages, of one account in one region.
@@ -100,5 +100,5 @@ func RunSNS(ctx context.Context, m nodes.Machine, args []string) error {
 	if len(o.Keys) == 0 {
 		return errors.New("sms sns: --key is needed")
 	}
-	return f.serve(ctx, m, func(ctx context.Context) http.Handler { return NewSNS(ctx, m, o) })
+	return f.serve(ctx, m, func(ctx context.Context) faulty.API { return NewSNS(ctx, m, o) })
 }

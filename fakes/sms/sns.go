@@ -96,6 +96,24 @@ func (s *SNS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	writeResult(w, id, form.Get("Action"), result)
 }
 
+// Refuse implements faulty.API.
+func (s *SNS) Refuse(w http.ResponseWriter, _ *http.Request, status int) {
+	e := refuse(status, "InternalError", "We encountered an internal error. Please try again.")
+	switch status {
+	case http.StatusUnauthorized: // AWS says it so
+		e = refuse(http.StatusForbidden, "InvalidClientTokenId", "The security token included in the request is invalid.")
+	case http.StatusForbidden:
+		e = refuse(status, "AuthorizationError", "User is not authorized to perform this action")
+	case http.StatusTooManyRequests:
+		e = throttled()
+	case http.StatusServiceUnavailable:
+		e = refuse(status, "ServiceUnavailable", "The request has failed due to a temporary failure of the server.")
+	}
+	e.write(w, s.requestID())
+}
+
+func throttled() *snsError { return refuse(http.StatusBadRequest, "Throttling", "Rate exceeded") }
+
 func unsigned(err error) *snsError {
 	var refused *sigv4.Error
 	if !errors.As(err, &refused) {
@@ -169,7 +187,7 @@ func (s *SNS) publish(form url.Values) (any, *snsError) {
 		return nil, refused
 	}
 	if err := s.network.accept(msg, uuid, func() { msg.fate = s.fate(msg) }); err != nil {
-		return nil, refuse(http.StatusBadRequest, "Throttling", "Rate exceeded")
+		return nil, throttled()
 	}
 	return publishResult{MessageID: msg.id}, nil
 }

@@ -54,8 +54,7 @@ func NewTwilio(ctx context.Context, m nodes.Machine, o TwilioOptions) *Twilio {
 func (t *Twilio) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	user, password, ok := r.BasicAuth()
 	if !ok || t.options.Token == "" || !same(user, t.options.Account) || !same(password, t.options.Token) {
-		w.Header().Set("WWW-Authenticate", `Basic realm="Twilio API"`)
-		fail(w, http.StatusUnauthorized, 20003, "Authenticate")
+		t.Refuse(w, r, http.StatusUnauthorized)
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
@@ -64,6 +63,17 @@ func (t *Twilio) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	t.mux.ServeHTTP(w, r)
+}
+
+// Refuse implements faulty.API. Twilio's codes for what concerns no message in
+// particular are 20000 and the status, but for who it does not know.
+func (t *Twilio) Refuse(w http.ResponseWriter, _ *http.Request, status int) {
+	if status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Basic realm="Twilio API"`)
+		fail(w, status, 20003, "Authenticate")
+		return
+	}
+	fail(w, status, 20000+status, http.StatusText(status))
 }
 
 func (t *Twilio) create(w http.ResponseWriter, r *http.Request) {
@@ -83,7 +93,7 @@ func (t *Twilio) create(w http.ResponseWriter, r *http.Request) {
 	name := func(b [16]byte) string { return "SM" + hex.EncodeToString(b[:]) }
 	var out resource
 	if err := t.network.accept(msg, name, func() { out = t.resource(msg) }); err != nil {
-		fail(w, http.StatusTooManyRequests, 20429, "Too Many Requests")
+		t.Refuse(w, r, http.StatusTooManyRequests)
 		return
 	}
 	serve.WriteJSON(w, http.StatusCreated, out)

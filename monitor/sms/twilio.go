@@ -3,6 +3,7 @@ package sms
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -120,6 +121,9 @@ func (t *Twilio) call(ctx context.Context, method, path, form string) (status in
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
 	resp, err := t.HTTP.Do(req)
+	if failed := (*url.Error)(nil); errors.As(err, &failed) {
+		err = failed.Err // without the address, which names the account
+	}
 	if err != nil {
 		return 0, nil, err
 	}

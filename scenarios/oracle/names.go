@@ -138,7 +138,9 @@ func DNSMoved(h History, f Fault, n Names, within time.Duration) Verdict {
 	switch len(providers) {
 	case 0:
 	case 1:
-		name = "DNS moved at the one provider"
+		for provider := range providers {
+			name = "DNS moved at " + provider
+		}
 	case 2:
 		name = "DNS moved at both providers"
 	default:

@@ -22,6 +22,7 @@ type Fault struct {
 	Promise   string   // one line: what the platform promises under it
 	On        []Kind   // what it may strike
 	Providers []string // for ByProvider: which ones; nil means any
+	Roles     []string // what is struck has a machine of one of these; nil means any
 	For       Need
 	Params    []Param
 }
@@ -29,7 +30,20 @@ type Fault struct {
 var (
 	hosts    = []Kind{ByMachine, ByRole, ByZone, ByRegion, ByVPS, ByClients}
 	anything = []Kind{ByMachine, ByRole, ByZone, ByRegion, ByVPS, ByProvider, ByClients}
+
+	// Those who serve an API of a cloud or of another provider.
+	apis     = []Kind{ByMachine, ByRole, ByRegion, ByProvider}
+	apiRoles = []string{RoleAPI, RoleStore, RoleAWS}
 )
+
+// requests are the parameters that say which requests to an API are struck.
+func requests(more ...Param) []Param {
+	return append(more,
+		Param{Name: "share", Type: TypeShare, About: "of the requests; left out: all"},
+		Param{Name: "only", Type: TypeChoice, Among: []string{"reads", "writes"}, About: "left out: both"},
+		Param{Name: "after", Type: TypeCount, About: "so many requests of each asker pass before"},
+	)
+}
 
 // Faults is the fault vocabulary: what a timeline can do to the world. It is a
 // table for the engine and for `sim faults`, and is never changed.
@@ -106,6 +120,33 @@ var Faults = []Fault{
 			{Name: "share", Type: TypeShare, Required: true, About: "of the queries that are dropped"},
 			{Name: "from", Type: TypeSelector, About: "only queries from these machines"},
 		},
+	},
+	{
+		Name:    "api-errors",
+		About:   "APIs answer requests with an error in the provider's words, and do not carry them out",
+		Promise: "what can wait is tried again and finished; a page goes through another provider",
+		On:      apis, Roles: apiRoles, For: Optional,
+		Params: requests(Param{Name: "status", Type: TypeChoice, Among: []string{"500", "503", "429", "401", "403"}, About: "left out: 503"}),
+	},
+	{
+		Name:    "api-answer-lost",
+		About:   "APIs carry requests out, and the connection ends without an answer",
+		Promise: "what may have been done is looked up or done again: a page comes twice rather than never",
+		On:      apis, Roles: apiRoles, For: Optional,
+		Params: requests(),
+	},
+	{
+		Name:    "api-hangs",
+		About:   "APIs take requests, do not carry them out, and never answer",
+		Promise: "nobody waits longer than 10 s; then it is as if the answer were lost",
+		On:      apis, Roles: apiRoles, For: Optional,
+		Params: requests(),
+	},
+	{
+		Name:    "no-capacity",
+		About:   "the cloud launches no machine in a region",
+		Promise: "what is left serves on, and what was lost is replaced afterwards",
+		On:      []Kind{ByRegion}, Roles: []string{RoleAWS}, For: Optional,
 	},
 	{
 		Name:    "clock-step",

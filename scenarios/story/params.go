@@ -22,6 +22,8 @@ const (
 	TypeHosts     Type = "hosts"     // one host or a list; .espra.com may be left out
 	TypeProviders Type = "providers" // all providers, one of them, or a list
 	TypeSelector  Type = "selector"  // clients us-browsers
+	TypeCount     Type = "count"     // 2; at least 1
+	TypeChoice    Type = "choice"    // one word of a few
 )
 
 // Param describes one parameter.
@@ -30,6 +32,7 @@ type Param struct {
 	Type     Type
 	Required bool
 	Most     time.Duration // of a duration or an offset, either way; 0 is no bound
+	Among    []string      // of a choice: the words
 	About    string        // one line
 }
 
@@ -44,6 +47,8 @@ type Value struct {
 	Counts   Range         // TypeCounts
 	Names    []string      // TypeHosts: full names; TypeProviders
 	Selector *Selector     // TypeSelector
+	Count    int           // TypeCount
+	Choice   string        // TypeChoice
 }
 
 // Values are the parameters of one fault or expectation, in the order of the
@@ -73,6 +78,12 @@ func (vs Values) Names(name string) []string { v, _ := vs.Get(name); return v.Na
 
 // Selector gives a parameter of TypeSelector, nil if left out.
 func (vs Values) Selector(name string) *Selector { v, _ := vs.Get(name); return v.Selector }
+
+// Count gives a parameter of TypeCount, 0 if left out.
+func (vs Values) Count(name string) int { v, _ := vs.Get(name); return v.Count }
+
+// Choice gives a parameter of TypeChoice, "" if left out.
+func (vs Values) Choice(name string) string { v, _ := vs.Get(name); return v.Choice }
 
 // Counts gives a parameter of TypeCounts; false if left out.
 func (vs Values) Counts(name string) (Range, bool) { v, ok := vs.Get(name); return v.Counts, ok }
@@ -106,6 +117,10 @@ func (r *reader) values(f fields, params []Param, s *Story, machines []Machine) 
 			out.Names = r.someProviders(v, s.Topology.DNS.Providers)
 		case TypeSelector:
 			out.Selector = r.selector(v, machines)
+		case TypeCount:
+			out.Count = r.count(v, 1, maxMachines)
+		case TypeChoice:
+			out.Choice = r.choice(v, p.Among)
 		}
 		all = append(all, out)
 	}
@@ -122,6 +137,15 @@ func paramNames(params []Param) []string {
 		}
 	}
 	return names
+}
+
+// choice reads one of a few words, or numbers.
+func (r *reader) choice(v value, among []string) string {
+	s, ok := r.scalar(v, "one of "+strings.Join(among, ", "))
+	if ok && !slices.Contains(among, s) {
+		r.failf(v.pos, "%s: want one of %s, not %q", v.key, strings.Join(among, ", "), clip(s))
+	}
+	return s
 }
 
 // oneOrMore gives the elements of a list, or v itself if it is no list.
@@ -207,6 +231,10 @@ func (vs Values) String() string {
 			s = v.Factor
 		case v.Duration != 0:
 			s = short(v.Duration)
+		case v.Count != 0:
+			s = v.Count
+		case v.Choice != "":
+			s = v.Choice
 		default:
 			s = v.Counts
 		}

@@ -155,4 +155,8 @@ func (r *reader) strike(f fields, spec Fault, s *Story, machines []Machine, e *E
 	if e.On.Kind == ByProvider && spec.Providers != nil && !slices.Contains(spec.Providers, e.On.Name) {
 		r.failf(e.On.Pos, "on: %s strikes the providers %s, not %s", spec.Name, strings.Join(spec.Providers, ", "), e.On.Name)
 	}
+	struck := func(m Machine) bool { return slices.Contains(spec.Roles, m.Role) && e.On.matches(&m) }
+	if spec.Roles != nil && !slices.ContainsFunc(machines, struck) {
+		r.failf(e.On.Pos, "on: %s strikes machines of the roles %s, and %v has none", spec.Name, strings.Join(spec.Roles, ", "), e.On)
+	}
 }
