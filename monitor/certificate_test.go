@@ -48,7 +48,7 @@ func TestWhatWasSeenInWords(t *testing.T) {
 		{probe.Result{Err: &probe.Error{Phase: probe.Check, Err: context.DeadlineExceeded}}, "context deadline exceeded"},
 		{probe.Result{Err: &probe.Error{Phase: probe.Connect, Err: context.Canceled}}, "connect: context canceled"},
 		{probe.Result{Note: "13 days left", Err: &probe.Error{Phase: probe.Check, Err: context.Canceled}}, "13 days left"},
-		{probe.Result{Note: string(make([]byte, 61))}, string(make([]byte, 58)) + ".."},
+		{probe.Result{Note: string(make([]byte, 71))}, string(make([]byte, 68)) + ".."},
 	} {
 		require.Equal(t, c.want, inWords(c.seen))
 	}

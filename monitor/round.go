@@ -86,7 +86,7 @@ func (v *vantage) round(ctx context.Context) {
 }
 
 // maxSaw bounds what of a failure goes into a text, which has room for little.
-const maxSaw = 60
+const maxSaw = 70
 
 // inWords says what a failed probe saw.
 func inWords(r probe.Result) string {

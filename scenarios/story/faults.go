@@ -22,6 +22,7 @@ type Fault struct {
 	Promise   string   // one line: what the platform promises under it
 	On        []Kind   // what it may strike
 	Providers []string // for ByProvider: which ones; nil means any
+	Scaling   bool     // for ByRegion: it must have a control plane
 	For       Need
 	Params    []Param
 }
@@ -33,7 +34,7 @@ var (
 
 // Faults is the fault vocabulary: what a timeline can do to the world. It is a
 // table for the engine and for `sim faults`, and is never changed.
-var Faults = []Fault{
+var Faults = append([]Fault{
 	{
 		Name:    "region-lost",
 		About:   "every machine of a region goes silent: no resets, no goodbyes; they boot again at the end",
@@ -121,7 +122,7 @@ var Faults = []Fault{
 		On:      hosts, For: Optional,
 		Params: []Param{{Name: "gains", Type: TypeOffset, Required: true, Most: 100 * time.Millisecond, About: "in each second; it loses if negative"}},
 	},
-}
+}, nameFaults...)
 
 // FindFault finds a fault by name.
 func FindFault(name string) (Fault, bool) {

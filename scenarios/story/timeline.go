@@ -23,9 +23,14 @@ type Event struct {
 // Heals gives the instant at which a fault ends; false if it never does.
 func (e Event) Heals() (time.Duration, bool) { return e.At + e.For, e.For > 0 }
 
-// LostRegions gives the regions that nobody can reach while the fault lasts.
+// LostRegions gives the regions that nobody can reach while the fault lasts, or
+// nobody new.
 func (e Event) LostRegions() []string {
-	if e.On != nil && e.On.Kind == ByRegion && (e.Fault == "region-lost" || e.Fault == "isolated") {
+	if e.On == nil || e.On.Kind != ByRegion {
+		return nil
+	}
+	switch e.Fault {
+	case "region-lost", "isolated", "balancer-state-lost", "dns-servfail", "dns-nxdomain", "dns-empty-answer":
 		return []string{e.On.Name}
 	}
 	return nil
@@ -151,6 +156,9 @@ func (r *reader) strike(f fields, spec Fault, s *Story, machines []Machine, e *E
 		}
 		r.failf(e.On.Pos, "on: %s strikes a %s, not a %s", spec.Name, strings.Join(words, ", "), e.On.Kind)
 		return
+	}
+	if region, ok := s.Topology.Region(e.On.Name); ok && spec.Scaling && region.Scaling.Max == 0 {
+		r.failf(e.On.Pos, "on: %s needs a region with scaling, and so with a control plane", spec.Name)
 	}
 	if e.On.Kind == ByProvider && spec.Providers != nil && !slices.Contains(spec.Providers, e.On.Name) {
 		r.failf(e.On.Pos, "on: %s strikes the providers %s, not %s", spec.Name, strings.Join(spec.Providers, ", "), e.On.Name)
