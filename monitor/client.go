@@ -30,7 +30,7 @@ type Client struct {
 // NewClient makes a client with the configuration of a vantage. The url is that
 // of the vantage to speak to; if it is empty, that is the one which runs with
 // this configuration on this machine, whose certificate must then be the one in
-// its file.
+// its file: for the minute after a renewal it may not be.
 func NewClient(m nodes.Machine, cfg Config, url string) (*Client, error) {
 	read := func(what, name string) ([]byte, error) {
 		text, err := nodes.ReadFile(m.Disk(), name, maxConfig)

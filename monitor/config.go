@@ -31,7 +31,7 @@ type Config struct {
 	Name   string `yaml:"name"`             // of this vantage, unique
 	Rank   int    `yaml:"rank"`             // unique; the lowest acts first
 	Listen string `yaml:"listen"`           // host:port for observations and status
-	Cert   string `yaml:"cert,omitempty"`   // PEM file with certificate and key; without it plain HTTP
+	Cert   string `yaml:"cert,omitempty"`   // PEM file with certificate and key, read again once a minute; without it plain HTTP
 	Key    string `yaml:"key"`              // PEM file with the Ed25519 key that signs observations (PKCS #8)
 	Roots  string `yaml:"roots,omitempty"`  // PEM file of trusted roots; without it the system's
 	State  string `yaml:"state"`            // file that keeps incidents and pages across restarts

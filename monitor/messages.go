@@ -140,13 +140,22 @@ func (v *vantage) opening(subject string, alert sms.Alert) string {
 		return alert.Blind()
 	case strings.HasPrefix(subject, vantagePrefix):
 		return alert.Silent()
+	case v.isCertificate(subject):
+		return alert.Certificate()
 	}
 	return alert.Down()
 }
 
 // lowUrgency says that an incident can wait for the morning: nothing is lost to
 // anybody yet.
-func (v *vantage) lowUrgency(subject string) bool { return strings.HasPrefix(subject, vantagePrefix) }
+func (v *vantage) lowUrgency(subject string) bool {
+	return strings.HasPrefix(subject, vantagePrefix) || v.isCertificate(subject)
+}
+
+// isCertificate says that a subject is a target of that kind.
+func (v *vantage) isCertificate(subject string) bool {
+	return slices.ContainsFunc(v.cfg.Targets, func(t Target) bool { return t.Name == subject && t.Kind == "certificate" })
+}
 
 // alert words an incident. The caller holds mu.
 func (v *vantage) alert(i *Incident, now time.Duration) sms.Alert {
@@ -161,6 +170,8 @@ func (v *vantage) alert(i *Incident, now time.Duration) sms.Alert {
 	}
 	if i.Region {
 		a.Doing = v.doing(i.Subject, now)
+	} else if saw := v.seen.saw[i.Subject]; saw != "" {
+		a.Doing = "Saw: " + saw + "."
 	}
 	return a
 }

@@ -24,6 +24,7 @@ type round struct {
 	at       time.Time
 	controls bool
 	results  map[string]observe.Result // by target
+	saw      map[string]string         // what was wrong with a target, or its certificate, in a few words
 }
 
 // round looks at everything once.
@@ -48,7 +49,7 @@ func (v *vantage) round(ctx context.Context) {
 		return // stopped half-way: what failed did so because of us
 	}
 
-	next := round{number: last.number + 1, at: at, results: map[string]observe.Result{}}
+	next := round{number: last.number + 1, at: at, results: map[string]observe.Result{}, saw: map[string]string{}}
 	controls, reached := 0, 0
 	for i, p := range v.probes {
 		if p.control {
@@ -71,6 +72,9 @@ func (v *vantage) round(ctx context.Context) {
 		was.Target = p.name
 		now := was.Then(results[i].Err == nil, at)
 		next.results[p.name] = now
+		if !now.OK {
+			next.saw[p.name] = inWords(results[i])
+		}
 		if ok && was.OK != now.OK || !ok && !now.OK {
 			v.logProbe(p.name, now.OK, results[i])
 		}
@@ -79,6 +83,21 @@ func (v *vantage) round(ctx context.Context) {
 	v.mu.Lock()
 	v.seen = next
 	v.mu.Unlock()
+}
+
+// maxSaw bounds what of a failure goes into a text, which has room for little.
+const maxSaw = 70
+
+// inWords says what a failed probe saw.
+func inWords(r probe.Result) string {
+	text := r.Note
+	if text == "" && r.Err != nil {
+		text = strings.TrimPrefix(r.Err.Error(), probe.Check+": ")
+	}
+	if len(text) > maxSaw {
+		text = text[:maxSaw-2] + ".."
+	}
+	return text
 }
 
 // record keeps a result. What was seen without controls counts neither way.

@@ -71,8 +71,8 @@ type vantage struct {
 	key     ed25519.PrivateKey
 	keys    map[string]ed25519.PublicKey // of the peers
 	roots   *x509.CertPool
-	tls     *tls.Config  // nil for plain HTTP
-	http    *http.Client // to everybody but peers
+	cert    *nodes.Certificate // of the listener; nil for plain HTTP
+	http    *http.Client       // to everybody but peers
 	peers   *http.Client
 	probes  []looker
 	zones   []provider
@@ -162,14 +162,9 @@ func newVantage(m nodes.Machine, cfg Config) (*vantage, error) {
 		}
 	}
 	if cfg.Cert != "" {
-		if text, err = read("certificate", cfg.Cert); err != nil {
+		if v.cert, err = nodes.NewCertificate(m, cfg.Cert); err != nil {
 			return nil, err
 		}
-		pair, err := tls.X509KeyPair(text, text)
-		if err != nil {
-			return nil, fmt.Errorf("certificate %s: %w", cfg.Cert, err)
-		}
-		v.tls = &tls.Config{Certificates: []tls.Certificate{pair}, Time: m.Now, MinVersion: tls.VersionTLS12}
 	}
 	// What a monitor keeps open is half dead when it is needed, so every request
 	// has a connection of its own. But peers hear from each other every round:
@@ -275,11 +270,12 @@ func (v *vantage) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("monitor: listen: %w", err)
 	}
-	if v.tls != nil {
-		listener = tls.NewListener(listener, v.tls)
+	var wg sync.WaitGroup
+	if v.cert != nil {
+		listener = tls.NewListener(listener, &tls.Config{GetCertificate: v.cert.Get, Time: v.m.Now, MinVersion: tls.VersionTLS12})
+		wg.Go(func() { v.cert.Keep(ctx) })
 	}
 	server := v.server()
-	var wg sync.WaitGroup
 	failed := make(chan error, 1)
 	wg.Go(func() {
 		defer cancel()

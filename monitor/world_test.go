@@ -37,8 +37,9 @@ import (
 type world struct {
 	t        *testing.T
 	elapsed  time.Duration
-	down     map[string]bool // by target
-	cut      map[string]bool // vantages that no message reaches or leaves
+	down     map[string]bool   // by target
+	saw      map[string]string // by target that is down
+	cut      map[string]bool   // vantages that no message reaches or leaves
 	gateway  *gateway
 	zone     *memoryZone
 	vantages []*seat
@@ -326,7 +327,7 @@ var worldAdmins = []Admin{{"ana", "+15550000001"}, {"raj", "+15550000002"}}
 
 func newWorld(t *testing.T, change func(*Config)) *world {
 	w := &world{
-		t: t, down: map[string]bool{}, cut: map[string]bool{}, gateway: &gateway{}, change: change,
+		t: t, down: map[string]bool{}, saw: map[string]string{}, cut: map[string]bool{}, gateway: &gateway{}, change: change,
 		zone: &memoryZone{next: 100, records: []zone.Record{
 			{ID: "1", Name: "_home.www.espra.com", Type: "TXT", Value: "v=home1 region=us-east epoch=1"},
 			{ID: "2", Name: "www.espra.com", Type: "CNAME", Value: "us-east.elb"},
@@ -393,7 +394,7 @@ func (s *seat) boot() {
 // look is a round of probes in which the world answers.
 func (s *seat) look(ctx context.Context) {
 	at, last := s.m.Now().UTC(), s.seen
-	next := round{number: last.number + 1, at: at, controls: !s.world.cut[s.name], results: maps.Clone(last.results)}
+	next := round{number: last.number + 1, at: at, controls: !s.world.cut[s.name], results: maps.Clone(last.results), saw: s.world.saw}
 	if next.results == nil || !next.controls {
 		next.results = map[string]observe.Result{}
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/espra/protoplex/fakes/dns"
 	"github.com/espra/protoplex/fakes/faulty"
 	"github.com/espra/protoplex/nodes"
 	"github.com/espra/protoplex/scenarios/story"
@@ -45,6 +46,26 @@ func (p *platform) strikes() ([]strike, error) {
 			p.impair(&s, sim.Conditions{Delay: e.Params.Duration("add")}, p.around(e.On))
 		case "loss":
 			p.impair(&s, sim.Conditions{Loss: partsPerMillion(e.Params.Share("percent"))}, p.around(e.On))
+		case "dns-servfail":
+			p.answerWrongly(&s, dns.ServerFailure)
+		case "dns-nxdomain":
+			p.answerWrongly(&s, dns.NameError)
+		case "dns-empty-answer":
+			p.answerWrongly(&s, dns.NoRecords)
+		case "dns-lame":
+			p.answerWrongly(&s, dns.Refusal)
+		case "dns-hijack":
+			impostor, err := p.impostor()
+			if err != nil {
+				return nil, err
+			}
+			p.impair(&s, sim.Conditions{Divert: impostor}, p.queries(e))
+		case "stale-resolver":
+			p.staleResolvers(&s)
+		case "certificate-ends":
+			p.endCertificates(&s)
+		case "balancer-state-lost":
+			p.forgetBalancer(&s)
 		case "dns-timeout":
 			p.impair(&s, sim.Conditions{Loss: partsPerMillion(e.Params.Share("share"))}, p.queries(e))
 		case "api-errors":

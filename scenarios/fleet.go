@@ -86,7 +86,7 @@ func (p *platform) controlPlane(m story.Machine) error {
 func (p *platform) runAWS(ctx context.Context, m nodes.Machine, args []string) error {
 	f := p.fleets[m.Host().Region]
 	f.start()
-	return aws.RunOn(f)(ctx, m, args)
+	return aws.RunOn(f, &f.amnesia)(ctx, m, args)
 }
 
 // fleet is the machines of a region that run a group's instances: an
@@ -95,6 +95,7 @@ func (p *platform) runAWS(ctx context.Context, m nodes.Machine, args []string) e
 type fleet struct {
 	p        *platform
 	machines []story.Machine
+	amnesia  aws.Amnesia
 
 	mu       sync.Mutex
 	running  map[string]string // machines by instance

@@ -74,6 +74,8 @@ func (p *platform) ask(h oracle.History, x story.Expectation, f oracle.Fault) or
 		return oracle.LiveStreams(h)
 	case "dns-points-somewhere":
 		return oracle.DNSPointsSomewhere(h, p.names(append([]string{story.Apex}, p.hostNames()...)))
+	case "impostor-refused":
+		return oracle.ImpostorRefused(h)
 	case "one-leader":
 		return oracle.OneLeader(h)
 	case "taken-over":
@@ -90,6 +92,11 @@ func (p *platform) ask(h oracle.History, x story.Expectation, f oracle.Fault) or
 		only.Served = slices.DeleteFunc(slices.Clone(h.Served), func(s oracle.Served) bool { return !slices.Contains(at, s.Provider) })
 		return oracle.DNSMoved(only, f, p.names(v.Names("names")), v.Duration("within"))
 	case "clients-recovered":
+		if of := v.Selector("of"); of != nil {
+			only := oracle.ClientsRecovered(h.Of(of.Match(p.machines)), f, int(v.Share("share")), v.Duration("within"))
+			only.Name += " of " + of.Name
+			return only
+		}
 		return oracle.ClientsRecovered(h, f, int(v.Share("share")), v.Duration("within"))
 	case "capacity-restored":
 		return oracle.CapacityRestored(h, f, v.Duration("within"))

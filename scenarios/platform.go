@@ -60,6 +60,7 @@ type platform struct {
 	usage    *meter
 	answers  *answers
 	fleets   map[string]*fleet // of the regions that scale
+	naming   nameFaults
 }
 
 // rolesOf are the programs that machines run: the platform's own as production
@@ -67,11 +68,15 @@ type platform struct {
 func (p *platform) platformRoles() nodes.Roles {
 	roles := nodes.Roles{
 		"proxy": proxy.Run, "live": live.Run, "monitor": monitor.Run, "redirect": redirect.Run,
-		"lb": lb.Run, "authority": dns.RunAuthority, "linode": dns.RunLinode, "digitalocean": dns.RunDigitalOcean,
-		"cloud": dns.RunCloud, "twilio": sms.RunTwilio, "sns": sms.RunSNS, "s3": s3.Run, "seed": seed.Run,
-		"control": runControl, "aws": p.runAWS,
+		"lb": lb.Run, "authority": p.faults().Authority, "linode": dns.RunLinode, "digitalocean": dns.RunDigitalOcean,
+		"cloud": p.faults().Cloud, "twilio": sms.RunTwilio, "sns": sms.RunSNS, "s3": s3.Run, "seed": seed.Run,
+		"control": runControl, "aws": p.runAWS, "impostor": runImpostor,
 		"resolver": func(ctx context.Context, m nodes.Machine, args []string) error {
-			return names.Serve(ctx, m, names.Options{Roots: p.roots(), Now: m.Now})
+			o := names.Options{Roots: p.roots(), Now: m.Now}
+			if k := p.naming.keeps[m.Host().Name]; k != nil {
+				o.Overstay = k.overstay
+			}
+			return names.Serve(ctx, m, o)
 		},
 	}
 	for _, api := range []string{"linode", "digitalocean", "twilio", "sns", "s3", "aws"} {
@@ -99,6 +104,7 @@ func boot(w *sim.World, s *story.Story) (_ *platform, err error) {
 	p := &platform{story: s, world: w, machines: s.Machines(), hosts: map[string]*sim.Machine{}}
 	p.answers = &answers{p: p, troubles: map[string][]*trouble{}}
 	p.roles = p.platformRoles()
+	p.naming.keeps = p.keepings()
 	if p.ca, err = pki.New(p.validity()); err != nil {
 		return nil, err
 	}
@@ -486,8 +492,11 @@ func (p *platform) monitorConfig(m story.Machine, keys map[string]ed25519.Privat
 	for _, v := range p.with(story.RoleControl, nil) {
 		c.Controls = append(c.Controls, monitor.Control{Name: v.Name, URL: "http://" + v.Name + ".example.com/"})
 	}
-	var regions []string
+	var regions, addresses []string
 	balancers := map[string]string{}
+	for _, v := range p.with(story.RoleVPS, nil) {
+		addresses = append(addresses, p.addr(v.Name).String())
+	}
 	for _, r := range t.Regions {
 		regions = append(regions, r.Name)
 		balancers[r.Name] = balancerName(r.Name)
@@ -495,15 +504,19 @@ func (p *platform) monitorConfig(m story.Machine, keys map[string]ed25519.Privat
 			Name: r.Name + "-web", Kind: "http", URL: "https://" + story.WWW + "/", Connect: balancerName(r.Name) + ":443",
 		}})
 	}
+	if days := int(t.Monitor.Certificates / (24 * time.Hour)); days > 0 {
+		c.Targets = append(c.Targets, p.certificates(days)...)
+	}
 	for _, name := range t.DNS.Providers {
 		provider := monitor.Provider{Name: name, URL: "https://api." + providerDomain(name), Token: "/etc/dns", Zone: story.Apex}
-		for i, ns := range p.with(story.RoleNameServer, func(m story.Machine) bool { return m.Provider == name }) {
+		for _, ns := range p.with(story.RoleNameServer, func(m story.Machine) bool { return m.Provider == name }) {
 			address := strings.TrimPrefix(ns.Name, name+"-") + "." + providerDomain(name) + ":53"
 			provider.Authorities = append(provider.Authorities, address)
-			if i == 0 {
-				c.Targets = append(c.Targets, monitor.Target{Target: probe.Target{Name: name + "-dns", Kind: "dns", Server: address, Zone: story.Apex}})
-			}
 		}
+		// What they answer is looked at, not only that they do.
+		c.Targets = append(c.Targets, monitor.Target{Target: probe.Target{
+			Name: name + "-dns", Kind: "dns", Servers: provider.Authorities, Zone: story.Apex, Type: "A", Values: addresses,
+		}})
 		c.Providers = append(c.Providers, provider)
 	}
 	for _, host := range p.hostNames() {

@@ -36,6 +36,7 @@ type watcher struct {
 	leaders []oracle.Led
 	tables  []oracle.Heard
 	targets []oracle.Judged
+	visits  []oracle.Visit
 }
 
 func newWatcher(p *platform, verbose bool) *watcher {
@@ -148,6 +149,8 @@ func (w *watcher) event(e sim.Event) {
 		if w.first(fmt.Sprint("returned ", e.Get("addr"), e.At/time.Minute)) {
 			w.tellTogether(e.At, "lb", e.Get("lb")+" points again at ", e.Get("zone"), "")
 		}
+	case logEvent + "impostor refused", logEvent + "impostor believed":
+		w.visit(e)
 	case "exit":
 		if e.Proc != "" && e.Get("error") != "" && !strings.HasPrefix(e.Proc, "client ") {
 			w.tell(e.At, "exit", "%s on %s: %s", e.Proc, e.Machine, e.Get("error"))
@@ -298,6 +301,7 @@ func (w *watcher) zone(e sim.Event) {
 func (w *watcher) complete(h *oracle.History, lasts time.Duration) {
 	h.Lasts = lasts
 	h.Usage, h.Running = w.p.usage.taken, w.p.usage.running
+	h.Visits = w.visits
 	h.Watches, h.Notices, h.Texts, h.Served, h.Faults, h.Leaders, h.Targets = w.watches, w.notices, w.texts, w.served, w.faults, w.leaders, w.targets
 	// The tables of processes that have ended concern nobody.
 	alive := map[string]bool{}

@@ -42,6 +42,10 @@ func (s *Server) sync(report lb.Report) (lb.Plan, bool) {
 		HealthPort: g.check.Port, HealthPath: g.check.Path, Interval: seconds(g.check.Interval), Timeout: seconds(g.check.Timeout),
 		Healthy: g.check.Healthy, Unhealthy: g.check.Unhealthy, Drain: seconds(g.delay), SlowStart: seconds(g.slowStart),
 	}}
+	if g.changed && s.o.Amnesia.strikes() {
+		return plan, true
+	}
+	g.changed = g.changed && s.o.Amnesia.lost()
 	for i := range g.targets {
 		t := &g.targets[i]
 		host, ok := s.cloud.where(g, *t)

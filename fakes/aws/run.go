@@ -25,14 +25,16 @@ var _ nodes.Role = Run
 //	--rate N            requests a second, of each API (default 20)
 //	--boot DURATION     until an instance runs (default 30s)
 //	--capacity N        instances that a zone has room for (default 100)
-func Run(ctx context.Context, m nodes.Machine, args []string) error { return RunOn(nil)(ctx, m, args) }
+func Run(ctx context.Context, m nodes.Machine, args []string) error {
+	return RunOn(nil, nil)(ctx, m, args)
+}
 
-// RunOn is Run with instances of another kind; it has no use for --boot and
-// --capacity then.
-func RunOn(compute Compute) nodes.Role {
+// RunOn is Run with instances of another kind, unless compute is nil; it has no
+// use for --boot and --capacity then. The amnesia may be nil.
+func RunOn(compute Compute, amnesia *Amnesia) nodes.Role {
 	return func(ctx context.Context, m nodes.Machine, args []string) error {
 		fs := serve.Flags("aws")
-		o := Options{Keys: map[string]string{}, Compute: compute}
+		o := Options{Keys: map[string]string{}, Compute: compute, Amnesia: amnesia}
 		var keys serve.Strings
 		address := fs.String("listen", ":443", "")
 		cert := fs.String("cert", "", "")

@@ -27,6 +27,7 @@ type Options struct {
 	Rate    int               // requests a second, of each of the two APIs, with bursts of as many
 	Account Account           // what there is at the start
 	Compute Compute
+	Amnesia *Amnesia // nil for none
 }
 
 // Server is the control plane of one region: the two APIs. It may be used
@@ -184,6 +185,9 @@ func (s *Server) do(a *api, name, version string, query *params) (any, *apiError
 	do := a.actions[name]
 	if do == nil {
 		return nil, refuse("InvalidAction", "Could not find operation "+clip(name)+" for version "+version)
+	}
+	if edits(name) && s.o.Amnesia.strikes() {
+		return nil, forgotten()
 	}
 	return do(s, query)
 }

@@ -20,6 +20,7 @@ type targetGroup struct {
 	delay      int // seconds
 	slowStart  int // seconds
 	targets    []target
+	changed    bool // while its state was lost
 }
 
 // target is a registration.
@@ -133,7 +134,7 @@ func (s *Server) register(g *targetGroup, id, zone string) {
 		}
 		return
 	}
-	g.targets = append(g.targets, target{id: id, zone: zone})
+	g.targets, g.changed = append(g.targets, target{id: id, zone: zone}), s.o.Amnesia.lost()
 	s.m.Log().Info("target registered", "group", g.name, "target", id, "zone", zone)
 }
 
@@ -144,7 +145,7 @@ func (s *Server) deregister(g *targetGroup, id string) {
 	if t == nil || t.drained != 0 {
 		return
 	}
-	t.drained = s.m.Elapsed() + seconds(g.delay)
+	t.drained, g.changed = s.m.Elapsed()+seconds(g.delay), s.o.Amnesia.lost()
 	s.m.Log().Info("target deregistered", "group", g.name, "target", id, "zone", t.zone)
 }
 

@@ -19,7 +19,10 @@ const (
 // bytes that deserve no answer. With udp, the answer fits what the client can
 // take and is marked truncated where it had to be cut. It has no state and may
 // be called concurrently.
-func (zs *Zones) Respond(packet []byte, udp bool) []byte {
+func (zs *Zones) Respond(packet []byte, udp bool) []byte { return zs.respond(packet, udp, nil) }
+
+// respond has the answers spoilt by name, unless fault is nil.
+func (zs *Zones) respond(packet []byte, udp bool, fault func(name string) Fault) []byte {
 	query := new(dns.Msg)
 	err := query.Unpack(packet)
 	if query.Response || err != nil && len(packet) < 12 {
@@ -31,6 +34,9 @@ func (zs *Zones) Respond(packet []byte, udp bool) []byte {
 		reply.Response, reply.Opcode, reply.Rcode = true, query.Opcode, dns.RcodeFormatError
 	} else {
 		reply = zs.Answer(query)
+		if z := zs.asked(query); z != nil && fault != nil {
+			fault(strings.ToLower(query.Question[0].Name)).spoil(reply, z)
+		}
 	}
 	size := dns.MaxMsgSize
 	if udp {
@@ -87,6 +93,14 @@ func (zs *Zones) Answer(query *dns.Msg) *dns.Msg {
 	reply.Authoritative = true
 	zs.resolve(reply, z, q.Name, q.Qtype)
 	return reply
+}
+
+// asked gives the zone that holds what a query is about, nil for none.
+func (zs *Zones) asked(query *dns.Msg) *Zone {
+	if query.Opcode != dns.OpcodeQuery || len(query.Question) != 1 {
+		return nil
+	}
+	return zs.find(strings.ToLower(query.Question[0].Name))
 }
 
 // resolve adds what is known about a name, following CNAMEs as long as this

@@ -29,6 +29,7 @@ type Authority struct {
 	zones   atomic.Pointer[Zones]
 	setting sync.Mutex // one Set at a time, so that the log tells the order
 	streams atomic.Int32
+	faults  Faults // nil for none
 }
 
 // NewAuthority makes an authority for no zones.
@@ -36,6 +37,14 @@ func NewAuthority(m nodes.Machine) *Authority {
 	a := &Authority{m: m}
 	a.zones.Store(NewZones())
 	return a
+}
+
+// respond answers one message; see [Zones.Respond].
+func (a *Authority) respond(packet []byte, udp bool) []byte {
+	if a.faults == nil {
+		return a.Zones().Respond(packet, udp)
+	}
+	return a.Zones().respond(packet, udp, func(name string) Fault { return a.faults(a.m.Host().Name, name) })
 }
 
 // Zones gives the set being served.
@@ -74,7 +83,7 @@ func (a *Authority) ServeUDP(ctx context.Context, pc net.PacketConn) error {
 			}
 			return fmt.Errorf("read query: %w", err)
 		}
-		reply := a.Zones().Respond(buf[:n], true)
+		reply := a.respond(buf[:n], true)
 		if reply == nil {
 			continue
 		}
@@ -128,7 +137,7 @@ func (a *Authority) serveStream(ctx context.Context, conn net.Conn) {
 		if _, err := io.ReadFull(conn, packet); err != nil {
 			return
 		}
-		reply := a.Zones().Respond(packet, false)
+		reply := a.respond(packet, false)
 		if reply == nil || len(reply) > dns.MaxMsgSize {
 			return
 		}

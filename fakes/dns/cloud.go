@@ -55,6 +55,10 @@ type cloudAddress struct {
 //	--probe-port PORT    of the nodes' control interface (default 8500)
 //	--every DURATION     between probes (default 10s)
 func RunCloud(ctx context.Context, m nodes.Machine, args []string) error {
+	return runCloud(ctx, m, args, nil)
+}
+
+func runCloud(ctx context.Context, m nodes.Machine, args []string, faults Faults) error {
 	fs := serve.Flags("dns cloud")
 	var lbs serve.Strings
 	address := fs.String("listen", ":53", "")
@@ -76,6 +80,7 @@ func RunCloud(ctx context.Context, m nodes.Machine, args []string) error {
 		m: m, client: serve.Client(m), port: *port, authority: NewAuthority(m),
 		zone: dns.CanonicalName(*zone), ns: dns.CanonicalName(*ns),
 	}
+	c.authority.faults = faults
 	for _, lb := range lbs {
 		a, err := parseCloudAddress(lb)
 		if err != nil {

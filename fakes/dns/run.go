@@ -27,6 +27,10 @@ var (
 //	--pull-every DURATION (default 5s)
 //	--delay DURATION      from seeing a change to serving it (default 10s)
 func RunAuthority(ctx context.Context, m nodes.Machine, args []string) error {
+	return runAuthority(ctx, m, args, nil)
+}
+
+func runAuthority(ctx context.Context, m nodes.Machine, args []string, faults Faults) error {
 	fs := serve.Flags("dns authority")
 	var files serve.Strings
 	address := fs.String("listen", ":53", "")
@@ -45,6 +49,7 @@ func RunAuthority(ctx context.Context, m nodes.Machine, args []string) error {
 		return fmt.Errorf("dns authority: %w", err)
 	}
 	a := NewAuthority(m)
+	a.faults = faults
 	a.Set(NewZones(zones...))
 	pc, l, err := listen(m, *address)
 	if err != nil {

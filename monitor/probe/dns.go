@@ -44,6 +44,8 @@ func names(m nodes.Machine, name string, o Options, d dnsOptions) Probe {
 func (d dnsOptions) ask(ctx context.Context, m nodes.Machine, server string, o Options, n uint64) error {
 	answer, err := query.Ask(ctx, m, query.Question{Server: server, Name: d.name, Type: d.kind, Timeout: o.Limit, N: n})
 	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return &Error{FirstByte, fmt.Errorf("no answer within %s", o.Limit)}
 	case err != nil:
 		return &Error{FirstByte, err}
 	case answer.Rcode != d.rcode:

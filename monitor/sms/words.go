@@ -13,7 +13,7 @@ type Alert struct {
 	Since    time.Time
 	Votes    int
 	Vantages int
-	Doing    string // "Moving DNS to eu-west."; may be empty
+	Doing    string // "Moving DNS to eu-west.", or what was seen of what nothing is done about; may be empty
 	Incident string
 	Link     string // may be empty
 
@@ -31,6 +31,11 @@ func (a Alert) Blind() string { return a.text("BLIND monitoring since " + clock(
 
 // Silent words the incident that a vantage is not heard by the others.
 func (a Alert) Silent() string { return a.text("SILENT " + a.What + " since " + clock(a.Since)) }
+
+// Certificate words the incident that one ends soon, has ended, or is not valid.
+func (a Alert) Certificate() string {
+	return a.text("CERTIFICATE " + a.What + " since " + clock(a.Since))
+}
 
 // Stuck words that names stay where they are until somebody helps.
 func (a Alert) Stuck(why string) string {

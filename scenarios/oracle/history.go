@@ -29,6 +29,7 @@ type History struct {
 	Usage   []Usage
 	Running []Running
 	Targets []Judged
+	Visits  []Visit
 }
 
 // Outcome is how an operation ended for the client that asked.
@@ -169,6 +170,15 @@ type Served struct {
 	Epoch     uint64   // in that record
 }
 
+// Of gives the history without what other clients saw.
+func (h History) Of(clients []string) History {
+	strange := func(client string) bool { return !slices.Contains(clients, client) }
+	h.Pages = slices.DeleteFunc(slices.Clone(h.Pages), func(p Page) bool { return strange(p.Client) })
+	h.Streams = slices.DeleteFunc(slices.Clone(h.Streams), func(s Stream) bool { return strange(s.Client) })
+	h.Publishes = slices.DeleteFunc(slices.Clone(h.Publishes), func(p Publish) bool { return strange(p.Client) })
+	return h
+}
+
 // Sort brings every slice into order of time; what one client did at one
 // instant keeps the order in which it did it.
 func (h *History) Sort() {
@@ -206,6 +216,9 @@ func (h *History) Sort() {
 	})
 	slices.SortStableFunc(h.Targets, func(a, b Judged) int {
 		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Node, b.Node), cmp.Compare(a.Target, b.Target))
+	})
+	slices.SortStableFunc(h.Visits, func(a, b Visit) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.From, b.From))
 	})
 	slices.SortStableFunc(h.Tables, func(a, b Heard) int {
 		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Process, b.Process))

@@ -8,7 +8,7 @@
 // package is for tests and desks, not for the public.
 //
 // Start reading at [New]. It fails only when the validity is empty or the
-// system gives no random bytes, Leaf also without names.
+// system gives no random bytes, Leaf and LeafUntil also without names.
 package pki
 
 import (
@@ -69,7 +69,10 @@ func New(notBefore, notAfter time.Time) (*CA, error) {
 // Leaf mints a certificate for DNS names, which may start with "*.", and IP
 // addresses, good for servers and clients. It gives the certificate followed by
 // its key, as one PEM file.
-func (ca *CA) Leaf(names ...string) ([]byte, error) {
+func (ca *CA) Leaf(names ...string) ([]byte, error) { return ca.LeafUntil(ca.cert.NotAfter, names...) }
+
+// LeafUntil is Leaf with an end of its own, in whole seconds.
+func (ca *CA) LeafUntil(notAfter time.Time, names ...string) ([]byte, error) {
 	if len(names) == 0 {
 		return nil, errors.New("pki: a certificate needs a name")
 	}
@@ -81,7 +84,7 @@ func (ca *CA) Leaf(names ...string) ([]byte, error) {
 		SerialNumber: big.NewInt(firstSerial + ca.serial.Add(1)),
 		Subject:      pkix.Name{CommonName: names[0]},
 		NotBefore:    ca.cert.NotBefore,
-		NotAfter:     ca.cert.NotAfter,
+		NotAfter:     notAfter.UTC(),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}

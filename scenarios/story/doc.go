@@ -48,7 +48,8 @@
 //	dns         providers: list of linode and digitalocean (both); ttl (60s)
 //	sms         list of SMS gateways, of twilio and sns (twilio)
 //	admins      list of names (ana, raj)
-//	monitor     probe (10s), open-after (3), close-after (3), hold-down (10m)
+//	monitor     probe (10s), open-after (3), close-after (3), hold-down (10m), and
+//	            certificates: 14d to have somebody told when less is left
 //
 // What is left out is as given in parentheses. A live host prefers one region:
 // us-1.live.espra.com us-east, eu-1.live.espra.com eu-west.

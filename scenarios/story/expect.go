@@ -284,6 +284,17 @@ func (j *judge) needOtherRegion() {
 	j.need(len(j.s.Topology.Regions) > 1, "there is no other region")
 }
 
+// needClients wants the parameter, if it is given, to select a group of clients.
+func (j *judge) needClients(param string) {
+	if v, ok := j.x.Params.Get(param); ok && v.Selector != nil && v.Selector.Kind != ByClients {
+		j.r.failf(v.Pos, "%s: want clients, not a %s", param, v.Selector.Kind)
+	}
+}
+
+func (j *judge) needHijack() {
+	j.need(slices.ContainsFunc(j.s.Timeline, func(e Event) bool { return e.Fault == "dns-hijack" }), "nothing leads anybody to an impostor")
+}
+
 func (j *judge) needSeeds() {
 	j.need(slices.ContainsFunc(j.s.Topology.Regions, func(r Region) bool { return r.Seed > 0 }), "no region has a seed")
 }

@@ -47,7 +47,7 @@ func requests(more ...Param) []Param {
 
 // Faults is the fault vocabulary: what a timeline can do to the world. It is a
 // table for the engine and for `sim faults`, and is never changed.
-var Faults = []Fault{
+var Faults = append([]Fault{
 	{
 		Name:    "region-lost",
 		About:   "every machine of a region goes silent: no resets, no goodbyes; they boot again at the end",
@@ -162,7 +162,7 @@ var Faults = []Fault{
 		On:      hosts, For: Optional,
 		Params: []Param{{Name: "gains", Type: TypeOffset, Required: true, Most: 100 * time.Millisecond, About: "in each second; it loses if negative"}},
 	},
-}
+}, nameFaults...)
 
 // FindFault finds a fault by name.
 func FindFault(name string) (Fault, bool) {

@@ -38,6 +38,12 @@ var Oracles = []Oracle{
 		Scopes: []Scope{Always},
 	},
 	{
+		Name:   "impostor-refused",
+		About:  "nobody whom false routes lead to an impostor takes anything from it",
+		Scopes: []Scope{Always},
+		check:  func(j *judge) { j.needHijack() },
+	},
+	{
 		Name:   "one-leader",
 		About:  "the epochs of a cell's leaders grow, and nobody goes back to an older table",
 		Scopes: []Scope{Always},
@@ -82,8 +88,9 @@ var Oracles = []Oracle{
 		Params: []Param{
 			{Name: "share", Type: TypeShare, Required: true, About: "of the clients that were struck"},
 			{Name: "within", Type: TypeDuration, Required: true, About: "of the fault's start, or of its end"},
+			{Name: "of", Type: TypeSelector, About: "only these clients; left out: all"},
 		},
-		check: func(j *judge) { j.needBrowsers() },
+		check: func(j *judge) { j.needBrowsers(); j.needClients("of") },
 	},
 	{
 		Name:   "capacity-restored",

@@ -23,9 +23,14 @@ type Event struct {
 // Heals gives the instant at which a fault ends; false if it never does.
 func (e Event) Heals() (time.Duration, bool) { return e.At + e.For, e.For > 0 }
 
-// LostRegions gives the regions that nobody can reach while the fault lasts.
+// LostRegions gives the regions that nobody can reach while the fault lasts, or
+// nobody new.
 func (e Event) LostRegions() []string {
-	if e.On != nil && e.On.Kind == ByRegion && (e.Fault == "region-lost" || e.Fault == "isolated") {
+	if e.On == nil || e.On.Kind != ByRegion {
+		return nil
+	}
+	switch e.Fault {
+	case "region-lost", "isolated", "balancer-state-lost", "dns-servfail", "dns-nxdomain", "dns-empty-answer":
 		return []string{e.On.Name}
 	}
 	return nil

@@ -47,6 +47,9 @@ type Monitor struct {
 	OpenAfter  int           // failures in a row that open an incident
 	CloseAfter int           // successes in a row that close it
 	HoldDown   time.Duration // a region must be up this long before names return
+	// Certificates must have whole days like that left; with 0 nobody looks at
+	// them, but whoever connects.
+	Certificates time.Duration
 }
 
 // The hosts of the platform that are not live hosts.
@@ -254,7 +257,13 @@ func (r *reader) scaling(v value, n int) Scaling {
 }
 
 func (r *reader) monitor(v value, m *Monitor) {
-	f := r.fields(v, "probe", "open-after", "close-after", "hold-down")
+	f := r.fields(v, "probe", "open-after", "close-after", "hold-down", "certificates")
+	if v := f["certificates"]; v.given() {
+		m.Certificates = r.duration(v, false)
+		if m.Certificates%(24*time.Hour) != 0 {
+			r.failf(v.pos, "certificates: want whole days, such as 14d")
+		}
+	}
 	for key, to := range map[string]*time.Duration{"probe": &m.Probe, "hold-down": &m.HoldDown} {
 		if v := f[key]; v.given() {
 			*to = r.duration(v, false)

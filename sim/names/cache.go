@@ -20,6 +20,8 @@ type entry struct {
 	rcode int
 	soa   *dns.SOA
 	fresh time.Time // until when it may be given
+	stale time.Time // until when it may be given while no server answers
+	since time.Time // when a server gave it
 }
 
 // alias gives the name at which the answer to a question continues.
@@ -42,19 +44,24 @@ func (r *Resolver) cached(name string, qtype uint16, stale bool) (entry, bool) {
 	for _, t := range [...]uint16{qtype, dns.TypeCNAME, anyType} {
 		key := question(name, t)
 		e, ok := r.answers.get(key, now)
-		if !ok || !stale && !now.Before(e.fresh) {
+		if !ok || !now.Before(e.fresh) && !r.overstays(e, stale, now) {
 			continue
 		}
 		if t == dns.TypeCNAME && t != qtype && len(e.records) == 0 {
 			continue // that there is no alias says nothing about other types
 		}
-		if !now.Before(e.fresh) {
+		if stale && !now.Before(e.fresh) {
 			e.fresh = now.Add(staleTTL)
 			r.answers.put(key, e, r.answers.rows[key].ends, now)
 		}
 		return e, true
 	}
 	return entry{}, false
+}
+
+// overstays tells whether an answer that has ended is given all the same.
+func (r *Resolver) overstays(e entry, stale bool, now time.Time) bool {
+	return stale && now.Before(e.stale) || r.opts.Overstay != nil && r.opts.Overstay(now.Sub(e.since))
 }
 
 // remember keeps what a reply says and gives it as the links of an answer.
@@ -67,7 +74,12 @@ func (r *Resolver) remember(name string, qtype uint16, rep *reply) []entry {
 			r.answers.remove(key)
 			return
 		}
-		r.answers.put(key, e, e.fresh.Add(r.opts.Stale), now)
+		e.stale, e.since = e.fresh.Add(r.opts.Stale), now
+		ends := e.stale
+		if r.opts.Overstay != nil {
+			ends = now.Add(max(r.opts.MaxTTL, e.stale.Sub(now)))
+		}
+		r.answers.put(key, e, ends, now)
 	}
 	if len(rep.sets) == 0 {
 		e := entry{set: set{name: name, rtype: qtype}, rcode: rep.rcode, soa: rep.soa, fresh: now}

@@ -35,6 +35,11 @@ type Options struct {
 	// Stale is how long an answer that has ended may still be given, for 30
 	// seconds at a time, while no server answers (RFC 8767): 0, never.
 	Stale time.Duration
+	// Overstay, if not nil, is asked about each answer that has ended, by how old
+	// it is, whether to give it all the same: never. One that says yes makes a
+	// resolver that ignores times to live, for as long as it says so. It may be
+	// called concurrently and must not wait.
+	Overstay func(age time.Duration) bool
 	// ChildCentric makes the resolver replace the servers that the zone above
 	// gave by those that the zone itself names beside its answers, until none
 	// of them answers. Resolvers in the field differ in this; it shows where

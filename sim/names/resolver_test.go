@@ -610,6 +610,31 @@ func TestStaleAnswers(t *testing.T) {
 	})
 }
 
+// Whoever ignores times to live does so as long as it is told, also with what it
+// knew before, and asks again after.
+func TestAnswersThatOverstay(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		linode, ocean := w.espra()
+		var keeps time.Duration
+		_, s := w.resolver(Options{Overstay: func(age time.Duration) bool { return age < keeps }})
+		asked := func() int {
+			lookup(t, s, "A", "espra.com")
+			return len(w.questions(linode)) + len(w.questions(ocean))
+		}
+		require.Equal(t, 1, asked())
+		time.Sleep(2 * time.Minute)
+		keeps = 10 * time.Minute
+		require.Equal(t, 0, asked(), "it had ended before")
+		time.Sleep(7 * time.Minute)
+		require.Equal(t, 0, asked())
+		time.Sleep(2 * time.Minute)
+		require.Equal(t, 1, asked())
+		time.Sleep(2 * time.Minute)
+		keeps = 0
+		require.Equal(t, 1, asked())
+	})
+}
+
 func TestMemoryIsBounded(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.espra()

@@ -1,0 +1,187 @@
+package scenarios
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/espra/protoplex/fakes/dns"
+	"github.com/espra/protoplex/monitor"
+	"github.com/espra/protoplex/monitor/probe"
+	"github.com/espra/protoplex/scenarios/story"
+	"github.com/espra/protoplex/sim"
+)
+
+// nameFaults are what the faults of names change while a world runs.
+type nameFaults struct {
+	keeps map[string]*keeping // resolvers that may come to ignore times to live, by machine; never changed
+
+	mu    sync.Mutex
+	wrong []*wrongAnswers
+}
+
+// keeping is a resolver that keeps answers for too long, for now.
+type keeping struct {
+	keeps atomic.Int64 // how long, in nanoseconds; 0 while it keeps to times to live
+	stale atomic.Uint64
+}
+
+// overstay tells whether an answer that has ended is given all the same.
+func (k *keeping) overstay(age time.Duration) bool {
+	if int64(age) >= k.keeps.Load() {
+		return false
+	}
+	k.stale.Add(1)
+	return true
+}
+
+// keepings are those of all resolvers that the story's faults strike.
+func (p *platform) keepings() map[string]*keeping {
+	all := map[string]*keeping{}
+	for _, e := range p.story.Timeline {
+		if e.Fault != "stale-resolver" {
+			continue
+		}
+		for _, name := range e.On.Match(p.machines) {
+			all[name] = &keeping{}
+		}
+	}
+	return all
+}
+
+func (p *platform) staleResolvers(s *strike) {
+	struck := s.event.On.Match(p.machines)
+	set := func(keeps time.Duration) {
+		for _, name := range struck {
+			p.naming.keeps[name].keeps.Store(int64(keeps))
+		}
+	}
+	s.begin = func() { set(s.event.Params.Duration("keeps")) }
+	s.heal = func() { set(0) }
+	s.touched = func() uint64 {
+		var sum uint64
+		for _, name := range struck {
+			sum += p.naming.keeps[name].stale.Load()
+		}
+		return sum
+	}
+}
+
+// wrongAnswers are what some authorities say about a zone or a name.
+type wrongAnswers struct {
+	role, provider string // of the servers
+	name           string // and what is under it, fully qualified
+	fault          dns.Fault
+	touched        uint64
+}
+
+// answerOf is what is wrong with a server's answer about a name: a [dns.Faults].
+func (f *nameFaults) answerOf(m story.Machine, name string) dns.Fault {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, w := range f.wrong {
+		if w.role == m.Role && w.provider == m.Provider && (name == w.name || strings.HasSuffix(name, "."+w.name)) {
+			w.touched++
+			return w.fault
+		}
+	}
+	return dns.NoFault
+}
+
+// faults are those of the answers of all authorities.
+func (p *platform) faults() dns.Faults {
+	machines := map[string]story.Machine{}
+	for _, m := range p.machines {
+		machines[m.Name] = m
+	}
+	return func(server, name string) dns.Fault { return p.naming.answerOf(machines[server], name) }
+}
+
+func (p *platform) answerWrongly(s *strike, fault dns.Fault) {
+	w := &wrongAnswers{role: story.RoleNameServer, provider: s.event.On.Name, name: story.Apex + ".", fault: fault}
+	if s.event.On.Kind == story.ByRegion {
+		w.role, w.provider, w.name = story.RoleCloudDNS, "", balancerName(s.event.On.Name)+"."
+	}
+	f := &p.naming
+	s.begin = func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.wrong = append(f.wrong, w)
+	}
+	s.heal = func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.wrong = slices.DeleteFunc(f.wrong, func(other *wrongAnswers) bool { return other == w })
+	}
+	s.touched = func() uint64 {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return w.touched
+	}
+}
+
+func (p *platform) forgetBalancer(s *strike) {
+	f := p.fleets[s.event.On.Name]
+	s.begin = func() { f.amnesia.Set(true) }
+	s.heal = func() { f.amnesia.Set(false) }
+	s.touched = f.amnesia.Touched
+}
+
+// endCertificates puts certificates that end soon in the place of others, and
+// renews them.
+func (p *platform) endCertificates(s *strike) {
+	struck := uint64(0)
+	write := func(until time.Time) {
+		for _, m := range p.machines {
+			names := p.certified(m)
+			if len(names) == 0 || !slices.Contains(s.event.On.Match(p.machines), m.Name) {
+				continue
+			}
+			leaf, err := p.ca.LeafUntil(until, names...)
+			if err == nil {
+				err = p.files(m.Name, map[string][]byte{certFile: leaf})
+			}
+			if err != nil {
+				p.world.Emit("certificate not written", sim.Field{Key: "on", Value: m.Name}, sim.Field{Key: "error", Value: err.Error()})
+				continue
+			}
+			struck++
+		}
+	}
+	s.begin = func() { write(p.world.Start().Add(p.world.Elapsed() + s.event.Params.Duration("in"))) }
+	s.heal = func() {
+		_, until := p.validity()
+		write(until)
+	}
+	s.touched = func() uint64 { return struck }
+}
+
+// certificates are the targets of a monitor that wants all public certificates to
+// have so many days left.
+func (p *platform) certificates(days int) []monitor.Target {
+	var all []monitor.Target
+	add := func(name, server, host string) {
+		all = append(all, monitor.Target{Target: probe.Target{Name: name + "-cert", Kind: "certificate", Server: server, Host: host, Days: days}})
+	}
+	for _, r := range p.story.Topology.Regions {
+		add(r.Name, balancerName(r.Name)+":443", story.WWW)
+	}
+	for _, m := range p.with(story.RoleVPS, nil) {
+		add(m.Name, p.addr(m.Name).String()+":443", story.Apex)
+	}
+	return all
+}
+
+// certified are the names in the public certificate of a machine, none if it has
+// no such certificate.
+func (p *platform) certified(m story.Machine) []string {
+	switch m.Role {
+	case story.RoleProxy:
+		return p.hostNames()
+	case story.RoleVPS:
+		return []string{story.Apex, m.Name}
+	}
+	return nil
+}
