@@ -30,6 +30,10 @@ func (p *platform) strikes() ([]strike, error) {
 			p.powerLoss(&s)
 		case "process-killed":
 			p.kill(&s)
+		case "killed-after":
+			p.crash(&s, false)
+		case "lost-after":
+			p.crash(&s, true)
 		case "restarted":
 			p.restart(&s)
 		case "paused":
@@ -46,6 +50,12 @@ func (p *platform) strikes() ([]strike, error) {
 			p.impair(&s, sim.Conditions{Delay: e.Params.Duration("add")}, p.around(e.On))
 		case "loss":
 			p.impair(&s, sim.Conditions{Loss: partsPerMillion(e.Params.Share("percent"))}, p.around(e.On))
+		case "links-flicker":
+			p.flicker(&s)
+		case "checks-all-well":
+			p.lie(&s, true)
+		case "checks-all-unwell":
+			p.lie(&s, false)
 		case "dns-servfail":
 			p.answerWrongly(&s, dns.ServerFailure)
 		case "dns-nxdomain":
@@ -104,24 +114,27 @@ func (p *platform) set(s *story.Selector) map[*sim.Machine]bool {
 }
 
 func (p *platform) powerLoss(s *strike) {
-	var struck []*sim.Machine
+	var down []*sim.Machine
+	struck := uint64(0)
 	s.begin = func() {
+		down = nil
 		for _, m := range p.selected(s.event.On) {
 			if m.On() {
-				struck = append(struck, m)
+				struck++
+				down = append(down, m)
 				m.PowerOff()
 			}
 		}
 	}
 	s.heal = func() {
-		for _, m := range struck {
+		for _, m := range down {
 			// What was replaced meanwhile does not come back.
 			if f := p.fleets[m.Region()]; f == nil || !f.ended(m) {
 				m.PowerOn()
 			}
 		}
 	}
-	s.touched = func() uint64 { return uint64(len(struck)) }
+	s.touched = func() uint64 { return struck }
 }
 
 func (p *platform) kill(s *strike) {
@@ -214,15 +227,10 @@ func (p *platform) clockDrift(s *strike) {
 }
 
 func (p *platform) impair(s *strike, c sim.Conditions, match func(from, to *sim.Machine) bool) {
-	var fault *sim.Fault
-	s.begin = func() { fault = p.world.Impair(s.event.ID, c, match) }
-	s.heal = func() { fault.Heal() }
-	s.touched = func() uint64 {
-		if fault == nil {
-			return 0
-		}
-		return fault.Touched()
-	}
+	var faults []*sim.Fault // one of each strike
+	s.begin = func() { faults = append(faults, p.world.Impair(s.event.ID, c, match)) }
+	s.heal = func() { faults[len(faults)-1].Heal() }
+	s.touched = func() uint64 { return touched(faults) }
 }
 
 func (p *platform) onLink(s *story.Selector) func(from, to *sim.Machine) bool {
@@ -266,15 +274,18 @@ func (p *platform) queries(e story.Event) func(from, to *sim.Machine) bool {
 // schedule puts the faults into the world's future.
 func (p *platform) schedule(all []strike) {
 	for _, s := range all {
-		p.world.At(s.event.At, func() {
-			p.world.Emit("FAULT", sim.Field{Key: "id", Value: s.event.ID}, sim.Field{Key: "fault", Value: s.event.Fault})
-			s.begin()
-		})
-		if at, heals := s.event.Heals(); heals && s.heal != nil {
+		for n := range s.event.Times {
+			at := s.event.Strike(n)
 			p.world.At(at, func() {
-				p.world.Emit("HEAL", sim.Field{Key: "id", Value: s.event.ID})
-				s.heal()
+				p.world.Emit("FAULT", sim.Field{Key: "id", Value: s.event.ID}, sim.Field{Key: "fault", Value: s.event.Fault})
+				s.begin()
 			})
+			if s.event.For > 0 && s.heal != nil {
+				p.world.At(at+s.event.For, func() {
+					p.world.Emit("HEAL", sim.Field{Key: "id", Value: s.event.ID})
+					s.heal()
+				})
+			}
 		}
 	}
 }

@@ -114,24 +114,39 @@ func (p *platform) ask(h oracle.History, x story.Expectation, f oracle.Fault) or
 				homes = append(homes, host)
 			}
 		}
-		return oracle.Home(h, f, p.names(homes), v.Duration("within"))
+		return oracle.Home(h, f, p.names(homes), v.Duration("not-before"), v.Duration("within"))
+	case "moves":
+		each, _ := v.Counts("each-name")
+		return oracle.Moves(h, p.names(p.hostNames()), oracle.Range(each))
 	case "load":
 		return oracle.Load(h, p.clientsStart(), int(v.Factor("at-most")))
 	case "baseline":
 		return oracle.Baseline(h, f, p.clientsStart(), v.Duration("within"))
 	case "nobody-paged":
-		var vantages, regions []string
-		for _, m := range p.with(story.RoleVPS, nil) {
-			vantages = append(vantages, m.Name)
-		}
-		for _, r := range p.story.Topology.Regions {
-			regions = append(regions, r.Name)
-		}
-		return oracle.NobodyPaged(h, p.story.Topology.Admins, vantages, regions)
+		return oracle.NobodyPaged(h, p.peace())
 	case "apex-answers":
 		return oracle.ApexAnswers(h, story.Apex, int(v.Share("at-least")))
 	}
 	return oracle.Verdict{Name: x.Oracle, First: "the engine has no such oracle"}
+}
+
+// peace says who watches over whom.
+func (p *platform) peace() oracle.Peace {
+	// A round of probes may take as long as the pause to the next one.
+	peace := oracle.Peace{Admins: p.story.Topology.Admins, Pause: 3 * p.story.Topology.Monitor.Probe}
+	for _, r := range p.story.Topology.Regions {
+		peace.Regions = append(peace.Regions, r.Name)
+	}
+	for _, m := range p.with(story.RoleVPS, nil) {
+		peace.Vantages = append(peace.Vantages, m.Name)
+		if !slices.ContainsFunc(p.story.Timeline, func(e story.Event) bool {
+			at, heals := e.Heals()
+			return e.Silences(m.Name, p.machines) && (!heals || at > p.story.Lasts-peace.Pause)
+		}) {
+			peace.Watching = append(peace.Watching, m.Name)
+		}
+	}
+	return peace
 }
 
 // names says where the watched hosts may point.

@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
-	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -61,6 +60,8 @@ type platform struct {
 	answers  *answers
 	fleets   map[string]*fleet // of the regions that scale
 	naming   nameFaults
+	lies     []*lie // that load balancers may be told
+	looks    looks
 }
 
 // rolesOf are the programs that machines run: the platform's own as production
@@ -68,11 +69,12 @@ type platform struct {
 func (p *platform) platformRoles() nodes.Roles {
 	roles := nodes.Roles{
 		"proxy": proxy.Run, "live": live.Run, "monitor": monitor.Run, "redirect": redirect.Run,
-		"lb": lb.Run, "authority": p.faults().Authority, "linode": dns.RunLinode, "digitalocean": dns.RunDigitalOcean,
+		"lb": lb.Believing(p.believe), "authority": p.faults().Authority, "linode": dns.RunLinode, "digitalocean": dns.RunDigitalOcean,
 		"cloud": p.faults().Cloud, "twilio": sms.RunTwilio, "sns": sms.RunSNS, "s3": s3.Run, "seed": seed.Run,
-		"control": runControl, "aws": p.runAWS, "impostor": runImpostor,
+		"control": p.runControl, "aws": p.runAWS, "impostor": runImpostor,
 		"resolver": func(ctx context.Context, m nodes.Machine, args []string) error {
-			o := names.Options{Roots: p.roots(), Now: m.Now}
+			// A resolver whose wall clock is set back would keep what it has for as much longer.
+			o := names.Options{Roots: p.roots(), Now: func() time.Time { return p.story.Starts.Add(m.Elapsed()) }}
 			if k := p.naming.keeps[m.Host().Name]; k != nil {
 				o.Overstay = k.overstay
 			}
@@ -83,20 +85,6 @@ func (p *platform) platformRoles() nodes.Roles {
 		roles[api] = p.answers.exposed(roles[api])
 	}
 	return roles
-}
-
-// runControl is a site of somebody else, which practically always answers.
-func runControl(ctx context.Context, m nodes.Machine, _ []string) error {
-	l, err := m.Listen("tcp", ":80")
-	if err != nil {
-		return err
-	}
-	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(w, "It works!")
-	}), ReadHeaderTimeout: 10 * time.Second}
-	stop := context.AfterFunc(ctx, func() { s.Close() })
-	defer stop()
-	return s.Serve(l)
 }
 
 // boot makes all machines and starts what runs on them.

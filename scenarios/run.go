@@ -129,7 +129,9 @@ func Play(w *sim.World, s *story.Story, o Options) (*Report, error) {
 	watch.complete(&h, lasts)
 	r := &Report{Story: s, Seed: w.Seed(), History: h}
 	r.Lines = watch.lines(&h)
-	r.Seen = oracle.Seen(h, windows(s, lasts))
+	if len(s.Workload) > 0 {
+		r.Seen = oracle.Seen(h, windows(s, lasts))
+	}
 	if lasts < s.Lasts {
 		r.Until, r.State = lasts, stopped()
 		return r, nil

@@ -58,6 +58,8 @@ func (w *watcher) event(e sim.Event) {
 		if ev, ok := w.p.story.Event(e.Get("id")); ok {
 			w.tell(e.At, "HEAL", "%s: %s is well again", ev.ID, ev.On)
 		}
+	case "crash":
+		w.tell(e.At, "crash", "%s, %s: %s, right after %s", e.Machine, e.Proc, e.Get("error"), e.Get("after"))
 	case logEvent + "zone served":
 		w.zone(e)
 	case logEvent + "verdict":
@@ -212,7 +214,11 @@ func (w *watcher) fault(e sim.Event) {
 	until := ""
 	if at, heals := ev.Heals(); heals {
 		f.Until = at
-		until = fmt.Sprintf(" (heals by itself at %s)", oracle.Offset(at))
+		until = fmt.Sprintf(" (heals by itself at %s)", oracle.Offset(e.At+ev.For))
+	}
+	if e.At > ev.At { // again
+		w.tell(e.At, "FAULT", "%s: again%s", ev.ID, until)
+		return
 	}
 	w.faults = append(w.faults, f)
 	what := ev.Fault
@@ -302,6 +308,7 @@ func (w *watcher) complete(h *oracle.History, lasts time.Duration) {
 	h.Lasts = lasts
 	h.Usage, h.Running = w.p.usage.taken, w.p.usage.running
 	h.Visits = w.visits
+	h.Looks = w.p.seen()
 	h.Watches, h.Notices, h.Texts, h.Served, h.Faults, h.Leaders, h.Targets = w.watches, w.notices, w.texts, w.served, w.faults, w.leaders, w.targets
 	// The tables of processes that have ended concern nobody.
 	alive := map[string]bool{}

@@ -333,6 +333,14 @@ func (d *Disk) MkdirAll(dir string) error {
 // SyncDir makes all changes of names so far durable, those of other directories
 // too, as a journal does.
 func (d *Disk) SyncDir(dir string) error {
+	if err := d.syncDir(dir); err != nil {
+		return err
+	}
+	d.synced(dir)
+	return nil
+}
+
+func (d *Disk) syncDir(dir string) error {
 	if err := d.enter("sync", dir); err != nil {
 		return err
 	}
@@ -448,6 +456,14 @@ func (f *File) Truncate(size int64) error {
 
 // Sync makes the contents durable.
 func (f *File) Sync() error {
+	if err := f.sync(); err != nil {
+		return err
+	}
+	f.disk.synced(f.name)
+	return nil
+}
+
+func (f *File) sync() error {
 	if err := f.enter("sync"); err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ type Machine struct {
 	nextPort     uint16
 	lastDelivery int64
 	arrivals     uint64 // since the world began
+	crashes      []*Crash
 
 	// What waits for the end of a pause.
 	heldEvents  []event // arrivals
@@ -157,18 +158,23 @@ func (m *Machine) boot() {
 func (m *Machine) PowerOff() {
 	w := m.w
 	w.mu.Lock()
-	if m.on {
-		m.on = false
-		for _, p := range m.sortedProcesses() {
-			p.die(ErrPowerOff, false)
-		}
-		m.sockets = map[portKey]*socket{}
-		m.disk.crash()
-		m.release(true)
-		w.rerouted()
-	}
+	m.powerOff()
 	w.mu.Unlock()
 	w.wake()
+}
+
+func (m *Machine) powerOff() {
+	if !m.on {
+		return
+	}
+	m.on = false
+	for _, p := range m.sortedProcesses() {
+		p.die(ErrPowerOff, false)
+	}
+	m.sockets = map[portKey]*socket{}
+	m.disk.crash()
+	m.release(true)
+	m.w.rerouted()
 }
 
 // PowerOn boots the machine, if it is off.

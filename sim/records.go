@@ -114,7 +114,11 @@ func (w *World) commit() bool {
 		nameBatches(dirty)
 		slices.SortStableFunc(dirty, compareEnds)
 		for _, e := range dirty {
+			proc, sends := e.proc, len(e.pending) > 0 && !e.gone
 			e.flush()
+			if sends && proc != nil {
+				w.effect(proc, "write")
+			}
 		}
 	}
 	if len(r.exits) > 0 {

@@ -74,6 +74,7 @@ type Balancer struct {
 	m       nodes.Machine
 	options Options // its Settings are guarded by the mutex
 	client  *http.Client
+	believe func(t Target, well bool) bool // what a check's result is taken for
 
 	mu      sync.Mutex
 	targets map[string]*target
@@ -99,6 +100,7 @@ func New(ctx context.Context, m nodes.Machine, o Options) *Balancer {
 	b := &Balancer{
 		ctx: ctx, m: m, options: o, client: serve.Client(m),
 		targets: map[string]*target{}, conns: map[uint64]*relay{},
+		believe: func(_ Target, well bool) bool { return well },
 	}
 	go nodes.Every(ctx, m, "cut idle connections", max(o.Idle/10, time.Second), func(context.Context) { b.cutIdle() })
 	return b

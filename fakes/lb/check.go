@@ -13,7 +13,17 @@ import (
 
 // checkForever checks one target now and then once an interval.
 func (b *Balancer) checkForever(ctx context.Context, t *target, o Settings) {
-	check := func(ctx context.Context) { b.observe(ctx, t, b.check(ctx, t, o)) }
+	check := func(ctx context.Context) {
+		f := b.check(ctx, t, o)
+		switch well := f == nil; {
+		case b.believe(t.Target, well) == well:
+		case well:
+			f = &failure{reasonFailed, "Health checks failed"}
+		default:
+			f = nil
+		}
+		b.observe(ctx, t, f)
+	}
 	if nodes.Sleep(ctx, b.m, "first check of "+t.Name, 0) != nil {
 		return
 	}

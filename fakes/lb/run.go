@@ -33,6 +33,18 @@ var _ nodes.Role = Run
 //	--control-plane URL      where targets, their health checks and drain come from
 //	--target-group NAME      which of the control plane's groups
 func Run(ctx context.Context, m nodes.Machine, args []string) error {
+	return run(ctx, m, args, func(_ Target, well bool) bool { return well })
+}
+
+// Believing is Run of a node that takes a target for well or unwell as believe
+// says, which is asked after each check, with its true result. It must not block.
+func Believing(believe func(node nodes.Host, t Target, well bool) bool) nodes.Role {
+	return func(ctx context.Context, m nodes.Machine, args []string) error {
+		return run(ctx, m, args, func(t Target, well bool) bool { return believe(m.Host(), t, well) })
+	}
+}
+
+func run(ctx context.Context, m nodes.Machine, args []string, believe func(Target, bool) bool) error {
 	fs := serve.Flags("lb")
 	var o Options
 	var forwards, targets serve.Strings
@@ -99,6 +111,7 @@ func Run(ctx context.Context, m nodes.Machine, args []string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // the checks end with the rest
 	b := New(ctx, m, o)
+	b.believe = believe
 	for _, t := range registered {
 		if err := b.Register(t); err != nil {
 			closeAll()

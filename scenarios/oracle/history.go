@@ -21,6 +21,7 @@ type History struct {
 	// From the world.
 	Faults  []Fault
 	Watches []Watch
+	Looks   []Look
 	Notices []Notice
 	Texts   []Text
 	Served  []Served
@@ -136,6 +137,13 @@ type Watch struct {
 	Region  string
 }
 
+// Look is a vantage asking a control, which it does in every round of its probes,
+// as the control saw it.
+type Look struct {
+	At      time.Duration
+	Vantage string
+}
+
 // Notice is the monitors' decision that a region is down, or up again. Several
 // vantages may each say so.
 type Notice struct {
@@ -197,6 +205,9 @@ func (h *History) Sort() {
 	})
 	slices.SortStableFunc(h.Watches, func(a, b Watch) int {
 		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Vantage, b.Vantage), cmp.Compare(a.Region, b.Region))
+	})
+	slices.SortStableFunc(h.Looks, func(a, b Look) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Vantage, b.Vantage))
 	})
 	slices.SortStableFunc(h.Notices, func(a, b Notice) int {
 		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Region, b.Region), cmp.Compare(a.By, b.By))

@@ -149,6 +149,52 @@ func DNSMoved(h History, f Fault, n Names, within time.Duration) Verdict {
 	return d.verdict(name, reached(slowest, moved, d.judged), Span(within))
 }
 
+// Moves judges how often each watched name moved from one region to another: by
+// the epochs of its home and, at any one authority, by its targets, whichever is
+// more. It counts pairs of authority and name.
+func Moves(h History, n Names, each Range) Verdict {
+	var d docket
+	served, order := sights(h, n.Watched)
+	epochs := map[string]Range{} // of each name
+	moved := map[string]int{}
+	for _, key := range order {
+		states := served[key]
+		if len(states) == 0 {
+			d.broke(0, "%s never served %s", key.authority, key.name)
+			continue
+		}
+		d.judged++
+		targets := 0
+		for i, s := range states {
+			e, known := epochs[key.name]
+			if epoch := int(s.Epoch); epoch > 0 {
+				if !known {
+					e = Range{epoch, epoch}
+				}
+				e = Range{min(e.Min, epoch), max(e.Max, epoch)}
+				epochs[key.name] = e
+			}
+			if i > 0 && !slices.Equal(s.Targets, states[i-1].Targets) {
+				targets++
+			}
+			if moves := max(targets, e.Max-e.Min); moves > moved[key.name] {
+				moved[key.name] = moves
+				if moves > each.Max {
+					d.broke(s.At, "%s at %s, %s has %s in %s, epoch %d", key.provider, Offset(s.At), key.authority, key.name, s.Home, s.Epoch)
+				}
+			}
+		}
+	}
+	var counts []int
+	for _, name := range n.Watched {
+		counts = append(counts, moved[name])
+		if d.judged > 0 && moved[name] < each.Min {
+			d.broke(h.Lasts, "%s by %s has moved %d times", name, Offset(h.Lasts), moved[name])
+		}
+	}
+	return d.verdict("moves of each name", spread(counts).String(), each.String())
+}
+
 // reached tells how long it took until all were there.
 func reached(slowest time.Duration, there, of int) string {
 	if there < of || of == 0 {

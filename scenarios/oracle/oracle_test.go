@@ -131,7 +131,8 @@ func all() map[string]judgement {
 		"clients-recovered":    func(h oracle.History) oracle.Verdict { return oracle.ClientsRecovered(h, lost, 9900, sec(300)) },
 		"pages":                func(h oracle.History) oracle.Verdict { return oracle.Pages(h, paging) },
 		"superseded-owners":    func(h oracle.History) oracle.Verdict { return oracle.SupersededOwners(h, lost, sec(60)) },
-		"home":                 func(h oracle.History) oracle.Verdict { return oracle.Home(h, lost, dns, sec(900)) },
+		"home":                 func(h oracle.History) oracle.Verdict { return oracle.Home(h, lost, dns, sec(600), sec(900)) },
+		"moves":                func(h oracle.History) oracle.Verdict { return oracle.Moves(h, dns, oracle.Range{Min: 2, Max: 2}) },
 		"availability":         func(h oracle.History) oracle.Verdict { return oracle.Availability(h, usHost, 3333, sec(60)) },
 		"answered-in-time":     func(h oracle.History) oracle.Verdict { return oracle.AnsweredInTime(h, "espra.com", sec(60)) },
 		"apex-answers":         func(h oracle.History) oracle.Verdict { return oracle.ApexAnswers(h, "espra.com", 6000) },
@@ -148,6 +149,7 @@ func TestGoodHistory(t *testing.T) {
 		"pages":                {Name: "pages to each admin", Measured: "1, all-clear 1", Budget: "1-2, all-clear 1", Judged: 2},
 		"superseded-owners":    {Name: "on a superseded owner, 1m on", Measured: "0", Budget: "0", Judged: 4},
 		"home":                 {Name: "home after us-east healed", Measured: "11m03s", Budget: "15m", Judged: 4},
+		"moves":                {Name: "moves of each name", Measured: "2", Budget: "2", Judged: 2},
 		"availability":         {Name: "requests answered by " + usHost + ", each 1m", Measured: "66.66 %", Budget: "33.33 %", Judged: 9},
 		"answered-in-time":     {Name: "longest wait for an answer of espra.com", Measured: "57 s", Budget: "1m", Judged: 6},
 		"apex-answers":         {Name: "espra.com answers", Measured: "66.66 %", Budget: "60 %", Judged: 6},
@@ -164,7 +166,7 @@ func TestGoodHistory(t *testing.T) {
 func TestNothingToJudgeIsAFailure(t *testing.T) {
 	empty := oracle.History{Lasts: sec(2100)}
 	everything := all()
-	everything["nobody-paged"] = func(h oracle.History) oracle.Verdict { return oracle.NobodyPaged(h, nil, nil, nil) }
+	everything["nobody-paged"] = func(h oracle.History) oracle.Verdict { return oracle.NobodyPaged(h, oracle.Peace{}) }
 	everything["pages"] = func(h oracle.History) oracle.Verdict { return oracle.Pages(h, oracle.Paging{Until: sec(9)}) }
 	for name, judge := range everything {
 		t.Run(name, func(t *testing.T) {
@@ -278,6 +280,18 @@ func TestBadHistories(t *testing.T) {
 			"never (3 of 4)", "o at 35:00, ocean-1 does not have " + usHost + " in us-east"},
 		{"home", "names return too late", func(h *oracle.History) { h.Served[5].At = sec(2101) },
 			"15m01s", "o at 35:00, ocean-1 does not have " + usHost + " in us-east; that came at 35:01"},
+		{"home", "names return before the hold-down is over", func(h *oracle.History) { h.Served[4].At = sec(1799) },
+			"11m03s", "l at 29:59, linode-1 has " + usHost + " in us-east already"},
+
+		{"moves", "a name never returns", func(h *oracle.History) { h.Served = h.Served[:4] },
+			"1", usHost + " by 35:00 has moved 1 times"},
+		{"moves", "a name goes away again at one provider", func(h *oracle.History) {
+			h.Served = append(h.Served, served(1900, "ocean-1", usHost, "eu-west", euLB))
+		}, "3", "o at 31:40, ocean-1 has " + usHost + " in eu-west, epoch 0"},
+		{"moves", "epochs grow, and no server shows it for long", func(h *oracle.History) {
+			h.Served[0].Epoch, h.Served[5].Epoch = 1, 4
+		}, "3", "o at 30:49, ocean-1 has " + usHost + " in us-east, epoch 4"},
+
 		{"home", "a client stays away", streams(client("anna").up(350).sub(350, oracle.Fresh, pos(eu2, 0))),
 			"never (2 of 3)", "anna at 35:00 is not served from us-east"},
 
@@ -322,13 +336,19 @@ func TestBadHistories(t *testing.T) {
 }
 
 func TestNobodyPaged(t *testing.T) {
-	admins := []string{"ana", "raj"}
-	vantages, regions := []string{"fremont", "london"}, []string{"us-east"}
-	h := oracle.History{Lasts: sec(60), Watches: []oracle.Watch{{At: sec(33), Vantage: "fremont", Region: "us-east"}, {At: sec(34), Vantage: "london", Region: "us-east"}}}
-	require.Equal(t, oracle.Verdict{Name: "texts to anybody", Measured: "0", Budget: "0", Judged: 2, OK: true}, oracle.NobodyPaged(h, admins, vantages, regions))
-	h.Watches = h.Watches[:1]
-	require.Equal(t, "london until 1:00 never judged us-east", oracle.NobodyPaged(h, admins, vantages, regions).First)
-	v := oracle.NobodyPaged(failover(), admins, nil, nil)
+	p := oracle.Peace{Admins: []string{"ana", "raj"}, Vantages: []string{"fremont", "london"}, Regions: []string{"us-east"},
+		Watching: []string{"london"}, Pause: sec(30)}
+	h := oracle.History{
+		Lasts:   sec(60),
+		Watches: []oracle.Watch{{At: sec(33), Vantage: "fremont", Region: "us-east"}, {At: sec(34), Vantage: "london", Region: "us-east"}},
+		Looks:   []oracle.Look{{At: sec(10), Vantage: "fremont"}, {At: sec(11), Vantage: "london"}, {At: sec(30), Vantage: "london"}},
+	}
+	require.Equal(t, oracle.Verdict{Name: "texts to anybody", Measured: "0", Budget: "0", Judged: 2, OK: true}, oracle.NobodyPaged(h, p))
+	p.Watching = p.Vantages
+	require.Equal(t, "fremont at 0:10 looked around for the last time", oracle.NobodyPaged(h, p).First)
+	p.Watching, h.Watches = nil, h.Watches[:1]
+	require.Equal(t, "london until 1:00 never judged us-east", oracle.NobodyPaged(h, p).First)
+	v := oracle.NobodyPaged(failover(), oracle.Peace{Admins: p.Admins})
 	require.False(t, v.OK)
 	require.Equal(t, "4", v.Measured)
 	require.Equal(t, `ana at 5:33 was sent "`+down+`"`, v.First)

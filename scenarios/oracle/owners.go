@@ -51,12 +51,12 @@ func SupersededOwners(h History, f Fault, after time.Duration) Verdict {
 	return d.verdict("on a superseded owner, "+Span(after)+" on", strconv.Itoa(d.broken), "0")
 }
 
-// Home judges that, within a time of the fault's healing, the watched names
-// are back in the fault's region at every authority, to stay, and that every
-// subscriber of them has been served from there. It counts pairs of authority
+// Home judges that, within a time of the fault's healing and not before another
+// has passed, the watched names are back in the fault's region at every authority,
+// to stay, and that every subscriber of them has been served from there. It counts pairs of authority
 // and name that were away when the fault healed, and the subscriptions open
 // since.
-func Home(h History, f Fault, n Names, within time.Duration) Verdict {
+func Home(h History, f Fault, n Names, notBefore, within time.Duration) Verdict {
 	var d docket
 	var slowest time.Duration
 	deadline, there := f.Until+within, 0
@@ -85,6 +85,11 @@ func Home(h History, f Fault, n Names, within time.Duration) Verdict {
 			continue
 		}
 		arrive(states[back].At, late)
+		for _, s := range states {
+			if s.At > f.Until && s.At < f.Until+notBefore && s.Home == f.Region {
+				d.broke(s.At, "%s at %s, %s has %s in %s already", key.provider, Offset(s.At), key.authority, key.name, f.Region)
+			}
+		}
 	}
 	if d.judged == 0 {
 		return d.verdict("home after "+f.Region+" healed", reached(0, 0, 0), Span(within))

@@ -82,19 +82,40 @@ func spread(counts []int) Range {
 	return Range{slices.Min(counts), slices.Max(counts)}
 }
 
-// NobodyPaged judges that no text was sent at all, though every vantage watched
-// every region: monitors that do nothing page nobody. It counts the admins who
+// Peace says who is to be left in peace, and who watches that there is peace.
+type Peace struct {
+	Admins   []string
+	Vantages []string // each judges each region
+	Regions  []string
+	Watching []string      // vantages that nothing keeps from watching at the end
+	Pause    time.Duration // the longest from one look of such a vantage to the next
+}
+
+// NobodyPaged judges that no text was sent at all, though every vantage judged
+// every region, and was seen to look around up to the end unless something kept
+// it from that: monitors that do nothing page nobody. It counts the admins who
 // were left in peace for the whole of the history.
-func NobodyPaged(h History, admins, vantages, regions []string) Verdict {
+func NobodyPaged(h History, p Peace) Verdict {
 	var d docket
 	if h.Lasts > 0 {
-		d.judged = len(admins)
+		d.judged = len(p.Admins)
 	}
-	for _, vantage := range vantages {
-		for _, region := range regions {
+	for _, vantage := range p.Vantages {
+		for _, region := range p.Regions {
 			if !slices.ContainsFunc(h.Watches, func(w Watch) bool { return w.Vantage == vantage && w.Region == region }) {
 				d.broke(h.Lasts, "%s until %s never judged %s", vantage, Offset(h.Lasts), region)
 			}
+		}
+	}
+	for _, vantage := range p.Watching {
+		last := time.Duration(0)
+		for _, l := range h.Looks {
+			if l.Vantage == vantage {
+				last = l.At
+			}
+		}
+		if h.Lasts-last > p.Pause {
+			d.broke(last, "%s at %s looked around for the last time", vantage, Offset(last))
 		}
 	}
 	for _, t := range h.Texts {

@@ -99,10 +99,14 @@
 //	fault*      one of the table Faults
 //	on*         a selector
 //	for         how long until it heals by itself; which faults need it says the table
+//	repeat      {times: 5, every: 2m}: how often it strikes in all, and how long from
+//	            one strike to the next; it has to heal in between
 //
 // and the parameters that the table gives it, such as add or share. In the place
 // of one time, at and for may have a range such as 2m-2m30s: each seed then plays
-// a time of its own in between.
+// a time of its own in between. So may the parameters of which the table says it,
+// such as percent: 1%-5%. After a fault means after its first strike, and after it
+// heals means after the last.
 //
 // A selector is one of
 //

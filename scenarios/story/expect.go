@@ -203,9 +203,9 @@ func (j *judge) failf(p Pos, format string, args ...any) {
 func (j *judge) needTime() {
 	from := j.event.Latest
 	if j.scope == AfterHeals {
-		from += j.event.Longest
+		from += time.Duration(j.event.Times-1)*j.event.Every + j.event.Longest
 	}
-	for _, name := range []string{"within", "none-after"} {
+	for _, name := range []string{"within", "none-after", "not-before"} {
 		if v, ok := j.x.Params.Get(name); ok && j.s.Lasts > 0 && from+v.Duration > j.s.Lasts {
 			j.failf(v.Pos, "its time is up at %v, after the end at %v", short(from+v.Duration), short(j.s.Lasts))
 		}

@@ -73,6 +73,20 @@ var Faults = append([]Fault{
 		On:      []Kind{ByMachine, ByRole, ByVPS}, For: Never,
 	},
 	{
+		Name:    "killed-after",
+		About:   "of a machine the process is killed that has the n-th effect: sends bytes, or syncs a file",
+		Promise: "whatever step it was, it is completed; nobody is told more than twice, and nothing is half done",
+		On:      []Kind{ByMachine, ByRole, ByVPS}, For: Never,
+		Params: []Param{{Name: "effects", Type: TypeCounts, Required: true, Drawn: true, About: "which one it is, counted from the fault's start"}},
+	},
+	{
+		Name:    "lost-after",
+		About:   "a machine loses power with its n-th effect: bytes sent, or a file synced; it boots again at the end",
+		Promise: "as killed-after; what it had synced is there when it boots",
+		On:      []Kind{ByMachine, ByRole, ByVPS}, For: Required,
+		Params: []Param{{Name: "effects", Type: TypeCounts, Required: true, Drawn: true, About: "which one it is, counted from the fault's start"}},
+	},
+	{
 		Name:    "restarted",
 		About:   "nodes are asked to leave, one machine after another, and start again at once",
 		Promise: "each drains first: no request is lost, and tunnels are resumed",
@@ -102,14 +116,36 @@ var Faults = append([]Fault{
 		About:   "everything on a link, or to and from what is selected, takes longer",
 		Promise: "slower, and nothing else while time-outs are not reached",
 		On:      append([]Kind{ByLink}, anything...), For: Required,
-		Params: []Param{{Name: "add", Type: TypeDuration, Required: true, About: "added in each direction"}},
+		Params: []Param{{Name: "add", Type: TypeDuration, Required: true, Drawn: true, About: "added in each direction"}},
 	},
 	{
 		Name:    "loss",
 		About:   "packets are lost: datagrams for good, streams until they are sent again",
 		Promise: "slower; resolvers and probes try again before anybody is paged",
 		On:      append([]Kind{ByLink}, anything...), For: Required,
-		Params: []Param{{Name: "percent", Type: TypeShare, Required: true, About: "of all packets, in each direction"}},
+		Params: []Param{{Name: "percent", Type: TypeShare, Required: true, Drawn: true, About: "of all packets, in each direction"}},
+	},
+	{
+		Name:    "links-flicker",
+		About:   "one link after another, between what is selected and any server, is cut for a while; chance says which",
+		Promise: "single probes fail; no verdict follows from one that failed once",
+		On:      hosts, For: Required,
+		Params: []Param{
+			{Name: "every", Type: TypeDuration, Required: true, Drawn: true, About: "from one link to the next"},
+			{Name: "cut", Type: TypeDuration, Required: true, Drawn: true, About: "how long a link is cut"},
+		},
+	},
+	{
+		Name:    "checks-all-well",
+		About:   "the load balancer takes whatever it checks for well, also what is dead",
+		Promise: "the vantages judge by what clients get, not by health checks",
+		On:      []Kind{ByMachine, ByRole, ByZone, ByRegion}, For: Required,
+	},
+	{
+		Name:    "checks-all-unwell",
+		About:   "the load balancer takes whatever it checks for unwell, and nothing is",
+		Promise: "without any healthy target it sends to all, so clients go on; nobody is paged and nothing moves",
+		On:      []Kind{ByMachine, ByRole, ByZone, ByRegion}, For: Required,
 	},
 	{
 		Name:    "dns-timeout",
@@ -117,7 +153,7 @@ var Faults = append([]Fault{
 		Promise: "resolvers turn to the other provider; nobody is without names",
 		On:      []Kind{ByProvider}, Providers: providerNames(false), For: Required,
 		Params: []Param{
-			{Name: "share", Type: TypeShare, Required: true, About: "of the queries that are dropped"},
+			{Name: "share", Type: TypeShare, Required: true, Drawn: true, About: "of the queries that are dropped"},
 			{Name: "from", Type: TypeSelector, About: "only queries from these machines"},
 		},
 	},
@@ -153,14 +189,14 @@ var Faults = append([]Fault{
 		About:   "the wall clock of a machine jumps; it is set right at the end",
 		Promise: "no wait and no lease depends on it",
 		On:      hosts, For: Optional,
-		Params: []Param{{Name: "by", Type: TypeOffset, Required: true, About: "forward, or back if negative"}},
+		Params: []Param{{Name: "by", Type: TypeOffset, Required: true, Drawn: true, About: "forward, or back if negative"}},
 	},
 	{
 		Name:    "clock-drift",
 		About:   "both clocks of a machine run fast or slow; they keep time again from the end on, where they are",
 		Promise: "leases allow for 1 ms a second; no wait depends on more",
 		On:      hosts, For: Optional,
-		Params: []Param{{Name: "gains", Type: TypeOffset, Required: true, Most: 100 * time.Millisecond, About: "in each second; it loses if negative"}},
+		Params: []Param{{Name: "gains", Type: TypeOffset, Required: true, Drawn: true, Most: 100 * time.Millisecond, About: "in each second; it loses if negative"}},
 	},
 }, nameFaults...)
 

@@ -120,8 +120,18 @@ var Oracles = []Oracle{
 		Name:   "home",
 		About:  "the names lead to their preferred region again, and the clients are there",
 		Scopes: []Scope{AfterHeals},
-		Params: []Param{{Name: "within", Type: TypeDuration, Required: true, About: "of the fault's end"}},
-		check:  func(j *judge) { j.needVPS(); j.needLostRegion(); j.needOtherRegion() },
+		Params: []Param{
+			{Name: "within", Type: TypeDuration, Required: true, About: "of the fault's end"},
+			{Name: "not-before", Type: TypeDuration, About: "as long after the fault's end no name has returned"},
+		},
+		check: func(j *judge) { j.needVPS(); j.needLostRegion(); j.needOtherRegion() },
+	},
+	{
+		Name:   "moves",
+		About:  "each name moves from one region to another so many times and no more; 0 means that it stays",
+		Scopes: []Scope{Throughout},
+		Params: []Param{{Name: "each-name", Type: TypeCounts, Required: true, About: "moves, there and back being two"}},
+		check:  func(j *judge) { j.needVPS(); j.needOtherRegion() },
 	},
 	{
 		Name:   "availability",
@@ -160,7 +170,7 @@ var Oracles = []Oracle{
 	},
 	{
 		Name:   "nobody-paged",
-		About:  "no admin gets a text, though every vantage judges every region",
+		About:  "no admin gets a text, though every vantage judges every region, and watches to the end",
 		Scopes: []Scope{Throughout},
 		check:  func(j *judge) { j.needPaging(); j.needVerdicts() },
 	},

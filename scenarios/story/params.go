@@ -31,6 +31,7 @@ type Param struct {
 	Name     string
 	Type     Type
 	Required bool
+	Drawn    bool          // a range may be given, out of which each seed draws a value
 	Most     time.Duration // of a duration or an offset, either way; 0 is no bound
 	Among    []string      // of a choice: the words
 	About    string        // one line
@@ -42,7 +43,9 @@ type Value struct {
 	Pos      Pos
 	Name     string
 	Duration time.Duration // TypeDuration, TypeOffset
+	Longest  time.Duration // of a range whose least is Duration; else 0
 	Share    BasisPoints   // TypeShare
+	Largest  BasisPoints   // of a range whose least is Share; else 0
 	Factor   Factor        // TypeFactor
 	Counts   Range         // TypeCounts
 	Names    []string      // TypeHosts: full names; TypeProviders
@@ -98,15 +101,10 @@ func (r *reader) values(f fields, params []Param, s *Story, machines []Machine) 
 		}
 		out := Value{Pos: v.pos, Name: p.Name}
 		switch p.Type {
-		case TypeDuration:
-			out.Duration = r.duration(v, false)
-		case TypeOffset:
-			out.Duration = r.duration(v, true)
-			if p.Most > 0 && out.Duration.Abs() > p.Most {
-				r.failf(v.pos, "%s: want at most %v, either way", v.key, short(p.Most))
-			}
+		case TypeDuration, TypeOffset:
+			out.Duration, out.Longest = r.lengths(v, p)
 		case TypeShare:
-			out.Share = r.share(v)
+			out.Share, out.Largest = r.shares(v, p)
 		case TypeFactor:
 			out.Factor = r.factor(v)
 		case TypeCounts:
@@ -123,6 +121,63 @@ func (r *reader) values(f fields, params []Param, s *Story, machines []Machine) 
 			out.Choice = r.choice(v, p.Among)
 		}
 		all = append(all, out)
+	}
+	return all
+}
+
+// lengths reads a duration or an offset, or a range of them.
+func (r *reader) lengths(v value, p Param) (least, most time.Duration) {
+	if signed := p.Type == TypeOffset; p.Drawn {
+		least, most = r.durations(v, signed)
+	} else {
+		least = r.duration(v, signed)
+	}
+	if p.Most > 0 && max(least.Abs(), most.Abs()) > p.Most {
+		r.failf(v.pos, "%s: want at most %v, either way", v.key, short(p.Most))
+	}
+	if most == least {
+		most = 0
+	}
+	return least, most
+}
+
+// shares reads a percentage, or a range of them.
+func (r *reader) shares(v value, p Param) (least, most BasisPoints) {
+	if !p.Drawn {
+		return r.share(v), 0
+	}
+	if s, ok := r.scalar(v, "a percentage such as 5%, or a range such as 1%-5%"); ok {
+		var err error
+		if least, most, err = parseBetween(s, parseShare); err != nil {
+			r.failf(v.pos, "%s: %v", v.key, err)
+		}
+	}
+	if most == least {
+		most = 0
+	}
+	return least, most
+}
+
+// drawn gives the values with one in the place of each range.
+func (vs Values) drawn(choose func(name string) uint64) Values {
+	all := slices.Clone(vs)
+	for i := range all {
+		v := &all[i]
+		if v.Longest != 0 {
+			// In steps that people can read, while there are enough of them.
+			width, step := v.Longest-v.Duration, time.Millisecond
+			for width/step < 1000 && step > 1 {
+				step /= 1000
+			}
+			v.Duration += step * time.Duration(choose(v.Name)%uint64(width/step+1))
+		}
+		if v.Largest != 0 {
+			v.Share += BasisPoints(choose(v.Name) % uint64(v.Largest-v.Share+1))
+		}
+		if v.Counts.Max > v.Counts.Min {
+			v.Counts.Min += int(choose(v.Name) % uint64(v.Counts.Max-v.Counts.Min+1))
+		}
+		v.Longest, v.Largest, v.Counts.Max = 0, 0, v.Counts.Min
 	}
 	return all
 }

@@ -76,7 +76,7 @@ func TestParse(t *testing.T) {
 		Timeline: []story.Event{
 			{
 				ID: "us-east-lost", At: 5 * time.Minute, Latest: 5 * time.Minute, Fault: "region-lost",
-				On: &story.Selector{Kind: story.ByRegion, Name: "us-east"}, For: 15 * time.Minute, Longest: 15 * time.Minute,
+				On: &story.Selector{Kind: story.ByRegion, Name: "us-east"}, For: 15 * time.Minute, Longest: 15 * time.Minute, Times: 1,
 			},
 		},
 		Expect: story.Expect{

@@ -17,11 +17,17 @@ type Event struct {
 	On      *Selector
 	For     time.Duration // how long until it heals, 0 meaning never; the shortest, until Timed has chosen
 	Longest time.Duration // For, if the file gives one duration
+	Times   int           // how often it strikes
+	Every   time.Duration // from one strike to the next, if there are several
 	Params  Values
 }
 
-// Heals gives the instant at which a fault ends; false if it never does.
-func (e Event) Heals() (time.Duration, bool) { return e.At + e.For, e.For > 0 }
+// Heals gives the instant at which a fault has ended for good; false if it never
+// does.
+func (e Event) Heals() (time.Duration, bool) { return e.Strike(e.Times-1) + e.For, e.For > 0 }
+
+// Strike gives the instant of the n-th strike, counted from 0.
+func (e Event) Strike(n int) time.Duration { return e.At + time.Duration(n)*e.Every }
 
 // LostRegions gives the regions that nobody can reach while the fault lasts, or
 // nobody new.
@@ -36,9 +42,25 @@ func (e Event) LostRegions() []string {
 	return nil
 }
 
-// Timed gives the story with one start and one duration for each event of which
-// the file gives a range. Choices hang on what choose gives for the event's ID
-// and "at" or "for", and on nothing else.
+// Silences reports whether a machine may hear nothing of some others, or say
+// nothing to them, while the fault lasts.
+func (e Event) Silences(machine string, machines []Machine) bool {
+	silent := []string{"machine-lost", "lost-after", "paused", "partition", "isolated"}
+	if e.On == nil || !slices.Contains(silent, e.Fault) {
+		return false
+	}
+	for _, s := range []*Selector{e.On, e.On.From, e.On.To} {
+		if s != nil && slices.Contains(s.Match(machines), machine) {
+			return true
+		}
+	}
+	return false
+}
+
+// Timed gives the story with one start, one duration and one value of each
+// parameter for each event of which the file gives a range. Choices hang on what
+// choose gives for the event's ID and "at", "for" or the parameter's name, and on
+// nothing else.
 func (s *Story) Timed(choose func(id, what string) uint64) *Story {
 	timed := *s
 	timed.Timeline = slices.Clone(s.Timeline)
@@ -51,6 +73,7 @@ func (s *Story) Timed(choose func(id, what string) uint64) *Story {
 			e.For += time.Duration(choose(e.ID, "for") % uint64(e.Longest-e.For+1))
 		}
 		e.Latest, e.Longest = e.At, e.For
+		e.Params = e.Params.drawn(func(name string) uint64 { return choose(e.ID, name) })
 	}
 	return &timed
 }
@@ -84,9 +107,9 @@ func (r *reader) event(v value, s *Story, machines []Machine) Event {
 			fault = e.value
 		}
 	}
-	e := Event{Pos: v.pos}
+	e := Event{Pos: v.pos, Times: 1}
 	spec := r.fault(fault, &e)
-	known := []string{"id!", "at!", "fault!", "on!", "for"}
+	known := []string{"id!", "at!", "fault!", "on!", "for", "repeat"}
 	if spec.For == Required {
 		known[4] = "for!"
 	}
@@ -96,16 +119,45 @@ func (r *reader) event(v value, s *Story, machines []Machine) Event {
 		e.ID, e.Pos = r.name(f["id"]), f["id"].pos
 	}
 	if at := f["at"]; at.given() {
-		e.At, e.Latest = r.durations(at)
+		e.At, e.Latest = r.durations(at, false)
 		if s.Lasts > 0 && e.Latest >= s.Lasts {
 			r.failf(at.pos, "at: %v is not before the end at %v", short(e.Latest), short(s.Lasts))
 			return e
 		}
 	}
-	if end := e.Latest + e.Longest; e.For > 0 && s.Lasts > 0 && end > s.Lasts {
-		r.failf(f["for"].pos, "for: it would heal at %v, after the end at %v", short(end), short(s.Lasts))
+	r.repeat(f["repeat"], spec, &e)
+	end := e.Latest + time.Duration(e.Times-1)*e.Every
+	switch {
+	case s.Lasts == 0:
+	case e.For > 0 && end+e.Longest > s.Lasts:
+		r.failf(f["for"].pos, "for: it would heal at %v, after the end at %v", short(end+e.Longest), short(s.Lasts))
+	case e.Times > 1 && end >= s.Lasts:
+		r.failf(f["repeat"].pos, "repeat: the last strike at %v is not before the end at %v", short(end), short(s.Lasts))
 	}
 	return e
+}
+
+const maxStrikes = 1000
+
+// repeat reads how often a fault strikes. It has to heal in between.
+func (r *reader) repeat(v value, spec Fault, e *Event) {
+	f := r.fields(v, "times!", "every!")
+	if !f["times"].given() || !f["every"].given() {
+		return
+	}
+	before := len(r.errs)
+	times, every := r.count(f["times"], 2, maxStrikes), r.duration(f["every"], false)
+	switch {
+	case len(r.errs) > before || spec.Name == "":
+		return
+	case e.For == 0 && spec.For != Never:
+		r.failf(v.pos, "repeat: %s lasts to the end; give it a duration with the key \"for\"", spec.Name)
+		return
+	case every <= e.Longest:
+		r.failf(f["every"].pos, "every: the next strike comes after %v, and it heals after %v only", short(every), short(e.Longest))
+		return
+	}
+	e.Times, e.Every = times, every
 }
 
 // withAnyParam adds the parameters of the fault to the known keys. For an
@@ -140,7 +192,7 @@ func (r *reader) strike(f fields, spec Fault, s *Story, machines []Machine, e *E
 		e.On = r.selector(f["on"], machines)
 	}
 	if v := f["for"]; v.given() {
-		e.For, e.Longest = r.durations(v)
+		e.For, e.Longest = r.durations(v, false)
 		if spec.For == Never {
 			r.failf(v.pos, "for: %s happens in an instant", spec.Name)
 		}

@@ -169,7 +169,7 @@ func TestTables(t *testing.T) {
 		seen[f.Name] = true
 		for _, p := range f.Params {
 			require.NotEmpty(t, p.About, f.Name)
-			require.NotContains(t, []string{"id", "at", "fault", "on", "for"}, p.Name)
+			require.NotContains(t, []string{"id", "at", "fault", "on", "for", "repeat"}, p.Name)
 		}
 	}
 	for _, o := range story.Oracles {

@@ -1,6 +1,7 @@
 package story
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -89,20 +90,28 @@ func parseDuration(s string, signed bool) (time.Duration, error) {
 }
 
 // parseDurations reads "2m", or "2m-2m30s" for anything in between.
-func parseDurations(s string) (least, most time.Duration, err error) {
-	low, high, two := strings.Cut(s, "-")
-	if !two || low == "" {
-		least, err = parseDuration(s, false)
+func parseDurations(s string, signed bool) (least, most time.Duration, err error) {
+	return parseBetween(s, func(s string) (time.Duration, error) { return parseDuration(s, signed) })
+}
+
+// parseBetween reads one value, or two with a dash between them, the smaller
+// first. A dash at the beginning is the sign of the first.
+func parseBetween[T cmp.Ordered](s string, parse func(string) (T, error)) (least, most T, err error) {
+	at := strings.Index(strings.TrimPrefix(s, "-"), "-")
+	if at < 0 {
+		least, err = parse(s)
 		return least, least, err
 	}
-	if least, err = parseDuration(low, false); err != nil {
-		return 0, 0, err
+	at += len(s) - len(strings.TrimPrefix(s, "-"))
+	var none T
+	if least, err = parse(s[:at]); err != nil {
+		return none, none, err
 	}
-	if most, err = parseDuration(high, false); err != nil {
-		return 0, 0, err
+	if most, err = parse(s[at+1:]); err != nil {
+		return none, none, err
 	}
 	if most <= least {
-		return 0, 0, fmt.Errorf("want a range such as 2m-2m30s, the smaller first, not %q", clip(s))
+		return none, none, fmt.Errorf("want a range, the smaller before the dash and the larger after it, not %q", clip(s))
 	}
 	return least, most, nil
 }

@@ -75,13 +75,21 @@ func TestParseDurations(t *testing.T) {
 	for text, want := range map[string][2]time.Duration{
 		"2m": {2 * time.Minute, 2 * time.Minute}, "2m-2m30s": {2 * time.Minute, 150 * time.Second}, "1ms-1d": {time.Millisecond, 24 * time.Hour},
 	} {
-		least, most, err := parseDurations(text)
+		least, most, err := parseDurations(text, false)
 		require.NoError(t, err, text)
 		require.Equal(t, want, [2]time.Duration{least, most}, text)
 	}
 	for _, text := range []string{"", "-", "2m-", "-2m", "2m-2m", "3m-2m", "2m-3m-4m", "2m - 3m", "2m--3m", "0s-1m"} {
-		_, _, err := parseDurations(text)
+		_, _, err := parseDurations(text, false)
 		require.Error(t, err, text)
+	}
+	for text, want := range map[string][2]time.Duration{
+		"-5ms": {-5 * time.Millisecond, -5 * time.Millisecond}, "-5ms-5ms": {-5 * time.Millisecond, 5 * time.Millisecond},
+		"-5ms--1ms": {-5 * time.Millisecond, -time.Millisecond}, "1ms-5ms": {time.Millisecond, 5 * time.Millisecond},
+	} {
+		least, most, err := parseDurations(text, true)
+		require.NoError(t, err, text)
+		require.Equal(t, want, [2]time.Duration{least, most}, text)
 	}
 }
 
@@ -111,6 +119,16 @@ func TestTimed(t *testing.T) {
 		{ID: "b", At: 67 * time.Second, Latest: 67 * time.Second},
 	}, got.Timeline)
 	require.Equal(t, time.Minute, s.Timeline[1].At, "the story itself is nobody's to change")
+	// Parameters are drawn likewise; those that are no ranges stay.
+	s.Timeline[1].Params = Values{
+		{Name: "add", Duration: -time.Second, Longest: time.Second}, {Name: "percent", Share: 100, Largest: 500},
+		{Name: "effects", Counts: Range{3, 9}}, {Name: "by", Duration: time.Hour},
+	}
+	asked = map[string]uint64{"b add": 2001 + 250, "b percent": 402, "b effects": 6}
+	require.Equal(t, Values{
+		{Name: "add", Duration: -750 * time.Millisecond}, {Name: "percent", Share: 101}, {Name: "effects", Counts: Range{9, 9}}, {Name: "by", Duration: time.Hour},
+	}, s.Timed(func(id, what string) uint64 { return asked[id+" "+what] }).Timeline[1].Params)
+	require.Equal(t, Range{3, 9}, s.Timeline[1].Params[2].Counts)
 	asked["a for"] = uint64(2 * time.Second)
 	require.Equal(t, 3*time.Second, s.Timed(func(id, what string) uint64 { return asked[id+" "+what] }).Timeline[0].For)
 }

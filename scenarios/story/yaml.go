@@ -292,10 +292,10 @@ func (r *reader) duration(v value, signed bool) time.Duration {
 }
 
 // durations reads one duration, or a range from which one will be chosen.
-func (r *reader) durations(v value) (least, most time.Duration) {
+func (r *reader) durations(v value, signed bool) (least, most time.Duration) {
 	if s, ok := r.scalar(v, "a duration such as 2m, or a range such as 2m-2m30s"); ok {
 		var err error
-		if least, most, err = parseDurations(s); err != nil {
+		if least, most, err = parseDurations(s, signed); err != nil {
 			r.failf(v.pos, "%s: %v", v.key, err)
 		}
 	}

@@ -1,0 +1,148 @@
+package scenarios
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/espra/protoplex/scenarios/story"
+	"github.com/espra/protoplex/sim"
+)
+
+// Each of these words of the vocabulary does something, and its end ends that.
+func TestFaultsStrike(t *testing.T) {
+	const shape = `format: 1
+title: something happens
+story: Something happens.
+starts: 2026-03-02T14:00:00Z
+lasts: 4m
+topology:
+  regions:
+    us-east: {zones: 1, proxy: 2, live: 0}
+  vps: [fremont, london, singapore]
+  dns: {providers: [digitalocean]}
+timeline: [TIMELINE]
+expect: {always: [dns-points-somewhere]}
+`
+	const minute = time.Minute
+	for _, c := range []struct {
+		name, timeline string
+		check          func(t *testing.T, seen events)
+	}{
+		{"killed-after", "{id: it, at: 1m, fault: killed-after, on: vps fremont, effects: 7}", func(t *testing.T, seen events) {
+			crashes := seen.of("crash", "fremont")
+			require.Len(t, crashes, 1)
+			require.Equal(t, "killed", crashes[0].Get("error"))
+			require.Greater(t, crashes[0].At, minute)
+			require.Len(t, seen.of("log: "+crashes[0].Proc+" started", "fremont"), 2, "init starts it again")
+		}},
+		{"lost-after", "{id: it, at: 1m, for: 1m, fault: lost-after, on: vps fremont, effects: 7}", func(t *testing.T, seen events) {
+			crashes := seen.of("crash", "fremont")
+			require.Len(t, crashes, 1)
+			require.Equal(t, "power off", crashes[0].Get("error"))
+			for _, e := range seen {
+				require.False(t, e.Machine == "fremont" && e.At > crashes[0].At && e.At < 2*minute, "%v", e)
+			}
+			started := seen.of("log: monitor started", "fremont")
+			require.Len(t, started, 2)
+			require.GreaterOrEqual(t, started[1].At, 2*minute)
+		}},
+		{"links-flicker", "{id: it, at: 1m, for: 2m, fault: links-flicker, on: role vps, every: 500ms, cut: 9s}", func(t *testing.T, seen events) {
+			failed := seen.of("log: probe", "")
+			require.NotEmpty(t, failed)
+			for _, e := range failed {
+				require.Greater(t, e.At, minute)
+				require.Less(t, e.At, 3*minute+30*time.Second)
+			}
+		}},
+		{"nothing", "", func(t *testing.T, seen events) {
+			require.Empty(t, seen.of("log: probe", ""))
+			require.Len(t, seen.of("log: target healthy", ""), 2)
+			require.Empty(t, seen.of("log: target unhealthy", ""))
+		}},
+		{"proxies lost, and honest checks", "{id: lost, at: 1m, fault: machine-lost, on: role proxy}", func(t *testing.T, seen events) {
+			require.Len(t, seen.of("log: target unhealthy", "us-east-lb-a"), 2)
+		}},
+		{
+			"checks-all-well",
+			"{id: lost, at: 1m, fault: machine-lost, on: role proxy}, {id: it, at: 1m, for: 1m, fault: checks-all-well, on: region us-east}",
+			func(t *testing.T, seen events) {
+				unwell := seen.of("log: target unhealthy", "us-east-lb-a")
+				require.Len(t, unwell, 2)
+				require.Greater(t, unwell[0].At, 2*minute, "as soon as the checks are honest")
+			},
+		},
+		{"checks-all-unwell", "{id: it, at: 1m, for: 1m, fault: checks-all-unwell, on: region us-east}", func(t *testing.T, seen events) {
+			require.Len(t, seen.of("log: target unhealthy", "us-east-lb-a"), 2)
+			well := seen.of("log: target healthy", "us-east-lb-a")
+			require.Len(t, well, 4)
+			require.Greater(t, well[2].At, 2*minute)
+			require.Empty(t, seen.of("log: probe", ""), "who asks for the page gets it")
+		}},
+		{
+			"repeat", "{id: it, at: 30s, for: 10s, fault: machine-lost, on: vps fremont, repeat: {times: 3, every: 40s}}",
+			func(t *testing.T, seen events) {
+				require.Equal(t, []time.Duration{30 * time.Second, 70 * time.Second, 110 * time.Second}, seen.of("FAULT", "").at())
+				require.Equal(t, []time.Duration{40 * time.Second, 80 * time.Second, 120 * time.Second}, seen.of("HEAL", "").at())
+				require.Len(t, seen.of("log: monitor started", "fremont"), 4)
+			},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, err := story.Parse("s.yaml", []byte(strings.Replace(shape, "TIMELINE", c.timeline, 1)))
+			require.NoError(t, err)
+			sim.TestWith(t, sim.Options{Start: s.Starts}, func(t *testing.T, w *sim.World) {
+				var seen events
+				w.Observe(func(e sim.Event) { seen = append(seen, e) })
+				report, err := Play(w, s, Options{})
+				require.NoError(t, err)
+				require.Empty(t, report.Idle)
+				c.check(t, seen)
+			})
+		})
+	}
+}
+
+type events []sim.Event
+
+// of gives those of a kind, of one machine or, without a name, of all.
+func (all events) of(kind, machine string) events {
+	var some events
+	for _, e := range all {
+		if e.Kind == kind && (machine == "" || e.Machine == machine) {
+			some = append(some, e)
+		}
+	}
+	return some
+}
+
+func (all events) at() []time.Duration {
+	var at []time.Duration
+	for _, e := range all {
+		at = append(at, e.At)
+	}
+	return at
+}
+
+// A fault that could strike, and does not, is told: here there are not so many
+// effects in the time.
+func TestCrashThatNeverComes(t *testing.T) {
+	s, err := story.Parse("s.yaml", []byte(`format: 1
+title: nothing happens
+story: Nothing happens.
+starts: 2026-03-02T14:00:00Z
+lasts: 1m
+topology: {regions: {us-east: {zones: 1, proxy: 1, live: 0}}, vps: [fremont], dns: {providers: [digitalocean]}}
+timeline: [{id: it, at: 10s, for: 20s, fault: lost-after, on: vps fremont, effects: 9999}]
+expect: {always: [dns-points-somewhere]}
+`))
+	require.NoError(t, err)
+	sim.TestWith(t, sim.Options{Start: s.Starts}, func(t *testing.T, w *sim.World) {
+		report, err := Play(w, s, Options{})
+		require.NoError(t, err)
+		require.Len(t, report.Idle, 1)
+		require.False(t, report.Held())
+	})
+}

@@ -1,0 +1,50 @@
+package scenarios
+
+import (
+	"fmt"
+
+	"github.com/espra/protoplex/scenarios/story"
+	"github.com/espra/protoplex/sim"
+)
+
+// flicker cuts one link after another for a while. Which ones hangs on the
+// fault's name and on nothing else; clients are left alone.
+func (p *platform) flicker(s *strike) {
+	every, cut := s.event.Params.Duration("every"), s.event.Params.Duration("cut")
+	from := p.selected(s.event.On)
+	set := p.set(s.event.On)
+	var to []*sim.Machine
+	for _, m := range p.machines {
+		if host := p.hosts[m.Name]; !set[host] && m.Role != story.RoleBrowser && m.Role != story.RolePublisher {
+			to = append(to, host)
+		}
+	}
+	var faults []*sim.Fault
+	on := false
+	n := uint64(0)
+	var next func()
+	next = func() {
+		if !on || len(to) == 0 {
+			return
+		}
+		choose := func(what string, all []*sim.Machine) *sim.Machine {
+			return all[p.world.Choose(fmt.Sprintf("%s of %s", what, s.event.ID), n)%uint64(len(all))]
+		}
+		a, b := choose("near end", from), choose("far end", to)
+		n++
+		faults = append(faults, p.world.Link(a, b).Cut(cut))
+		p.world.After(every, next)
+	}
+	s.begin = func() { on = true; next() }
+	s.heal = func() { on = false }
+	s.touched = func() uint64 { return touched(faults) }
+}
+
+// touched counts what several impairments have affected.
+func touched(faults []*sim.Fault) uint64 {
+	n := uint64(0)
+	for _, f := range faults {
+		n += f.Touched()
+	}
+	return n
+}
