@@ -3,6 +3,7 @@ package monitor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http/httptrace"
 	"slices"
 	"strings"
@@ -23,14 +24,18 @@ func (c *Config) lateAfter() time.Duration { return 18 * c.Probe }
 
 // pager is what the paging goroutine remembers between its turns.
 type pager struct {
-	seen  map[string]time.Duration // by message: since when it is due
+	seen  map[string]time.Duration // by message: since when it is due, and wanted
 	tries map[string]int           // by message: attempts of this run
 	next  map[string]time.Duration // by message: no attempt before
 	asked map[observe.Text]delivery
 }
 
 // delivery is how asking after a text goes on.
-type delivery struct{ since, next time.Duration }
+type delivery struct {
+	since, next time.Duration
+	asked       int
+	text        string // what was sent, while nobody knows whether it was
+}
 
 // texter is one SMS provider.
 type texter struct {
@@ -77,16 +82,15 @@ func (v *vantage) pending(now time.Duration) []attempt {
 	for _, m := range due {
 		key := m.key()
 		live[key] = true
-		if _, ok := v.pager.seen[key]; !ok {
-			v.pager.seen[key] = now
-		}
-		if now < v.pager.next[key] || !v.turn(v.pager.seen[key]) {
-			continue
-		}
 		v.mu.Lock()
 		tries := v.incident(m).tries(m.kind, m.admin.Name)
 		v.mu.Unlock()
-		if !wanted(tries) {
+		// One that is wanted again, as its copies were lost, is a new matter: first
+		// is the first vantage again, and not all at once.
+		if _, ok := v.pager.seen[key]; !ok || !wanted(tries) {
+			v.pager.seen[key] = now
+		}
+		if !wanted(tries) || now < v.pager.next[key] || !v.turn(v.pager.seen[key]) {
 			continue
 		}
 		attempts = append(attempts, attempt{message: m, texter: v.after(tries, m.region)})
@@ -201,6 +205,7 @@ func (v *vantage) sendTexts(ctx context.Context, attempts []attempt) {
 			a.record.State = observe.Refused
 		default:
 			a.record.State = observe.Unclear
+			v.pager.asked[a.record] = delivery{since: now, next: now + v.cfg.Probe, text: a.text}
 		}
 		v.incident(a.message).take(a.record)
 		v.pace(a, now)
@@ -258,7 +263,8 @@ func (v *vantage) logSent(attempts []attempt) {
 }
 
 // askDeliveries asks providers after what this vantage sent, and says whether
-// there is news: what was lost goes to the next provider.
+// there is news: what was lost, or not taken, goes to the next provider. Nobody
+// asks after what a process before this one left unclear, as its words are gone.
 func (v *vantage) askDeliveries(ctx context.Context) (news bool) {
 	now := v.m.Elapsed()
 	var open []observe.Text
@@ -273,30 +279,58 @@ func (v *vantage) askDeliveries(ctx context.Context) (news bool) {
 		observe.Text
 		texter sms.Texter
 		age    time.Duration
+		text   string // while it is unclear
 		state  observe.State
 	}
 	var questions []*question
 	for _, t := range open {
 		at := slices.IndexFunc(v.texters, func(p texter) bool { return p.Name() == t.Provider })
-		if t.By != v.cfg.Name || t.Receipt == "" || at < 0 || t.State != observe.Accepted && t.State != observe.Late {
+		if t.By != v.cfg.Name || at < 0 {
 			continue
 		}
 		key := t
-		key.State = observe.Accepted
-		d, ok := v.pager.asked[key]
-		if !ok {
-			d = delivery{now, now + v.cfg.Probe}
+		if t.State == observe.Late {
+			key.State = observe.Accepted
 		}
-		if now >= d.next && now-d.since < 2*v.cfg.lateAfter() {
-			d.next = now + v.cfg.Probe
-			questions = append(questions, &question{t, v.texters[at], now - d.since, t.State})
+		d, ok := v.pager.asked[key]
+		switch {
+		case key.State == observe.Unclear && ok:
+			if now >= d.next {
+				d.next = now + v.cfg.Probe<<min(d.asked, 3)
+				d.asked++
+				questions = append(questions, &question{t, v.texters[at], now - d.since, d.text, t.State})
+			}
+		case key.State == observe.Accepted && t.Receipt != "":
+			if !ok {
+				d = delivery{since: now, next: now + v.cfg.Probe}
+			}
+			if now >= d.next && now-d.since < 2*v.cfg.lateAfter() {
+				d.next = now + v.cfg.Probe
+				questions = append(questions, &question{t, v.texters[at], now - d.since, "", t.State})
+			}
+		default:
+			continue
 		}
 		asked[key] = d
 	}
 	v.pager.asked = asked
 	nodes.FanOut(ctx, v.m, "deliveries", questions, func(ctx context.Context, q *question) {
-		ctx, cancel := nodes.Timeout(ctx, v.m, "delivery "+q.Kind+" "+q.Incident+" "+q.Admin, apiLimit)
+		ctx, cancel := nodes.Timeout(ctx, v.m, fmt.Sprint("delivery ", q.Kind, " ", q.Incident, " ", q.Admin, " ", q.N), apiLimit)
 		defer cancel()
+		if q.State == observe.Unclear {
+			r, err := q.texter.Find(ctx, v.cfg.admin(q.Admin).Phone, q.text, q.At)
+			switch r.Outcome {
+			case sms.Accepted:
+				q.state, q.Receipt = observe.Accepted, r.ID
+			case sms.Refused:
+				q.state = observe.Refused
+			default:
+				v.log.Debug("sms still unclear", "admin", q.Admin, "incident", q.Incident, "provider", q.Provider, "error", err)
+				return
+			}
+			v.log.Info("sms looked up", "admin", q.Admin, "incident", q.Incident, "provider", q.Provider, "outcome", string(r.Outcome))
+			return
+		}
 		state, err := q.texter.Delivery(ctx, q.Receipt)
 		switch {
 		case state == sms.Delivered:

@@ -65,6 +65,36 @@ func TestProvidersInTurn(t *testing.T) {
 	}
 }
 
+// Two copies may have been sent of a text that nobody answered. What became of
+// them is looked up: what was taken is not sent again, and what was not is, as
+// soon as that is known.
+func TestUnknownIsLookedUp(t *testing.T) {
+	for outcome, want := range map[sms.Outcome]int{sms.Unknown: 2, sms.Accepted: 2, sms.Refused: 3} {
+		w := newWorld(t, nil)
+		mute := true
+		w.gateway.answer = func(string) sms.Outcome {
+			if mute {
+				return sms.Unknown
+			}
+			return sms.Accepted
+		}
+		w.gateway.found = func(string) sms.Outcome {
+			if mute {
+				return sms.Unknown
+			}
+			return outcome
+		}
+		w.run(2 * time.Minute)
+		w.lose("us-east")
+		w.run(10 * time.Minute)
+		require.Len(t, w.gateway.to(ana, "ESPRA DOWN"), 2, "at most twice, while nobody knows")
+		mute = false
+		w.run(20 * time.Minute)
+		require.Len(t, w.gateway.to(ana, "ESPRA DOWN"), want, outcome)
+		require.Len(t, w.gateway.to(ana, ""), want, outcome)
+	}
+}
+
 // An all-clear of which nobody knows whether it was sent is sent again, through
 // the next provider, as a page is; and what is lost again is told again.
 func TestAllClearOfUnknownOutcome(t *testing.T) {

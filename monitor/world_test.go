@@ -111,6 +111,7 @@ type gateway struct {
 	texts    []string                           // "<provider> <number> <body>"
 	answer   func(provider string) sms.Outcome  // nil accepts
 	delivery func(provider string) sms.Delivery // nil delivers
+	found    func(provider string) sms.Outcome  // nil is unknown
 }
 
 // seatTexter is one provider as one vantage reaches it.
@@ -149,6 +150,17 @@ func (t seatTexter) Delivery(context.Context, string) (sms.Delivery, error) {
 		return g.delivery(t.name), nil
 	}
 	return sms.Delivered, nil
+}
+
+func (t seatTexter) Find(context.Context, string, string, time.Time) (sms.Receipt, error) {
+	outcome := sms.Outcome(sms.Unknown)
+	if g := t.seat.world.gateway; g.found != nil {
+		outcome = g.found(t.name)
+	}
+	if outcome == sms.Accepted {
+		return sms.Receipt{Outcome: outcome, ID: t.name + " found"}, nil
+	}
+	return sms.Receipt{Outcome: outcome}, errors.New("not found")
 }
 
 // to gives what an admin got that begins so.

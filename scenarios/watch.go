@@ -76,6 +76,12 @@ func (w *watcher) event(e sim.Event) {
 			outcome = "perhaps sent"
 		}
 		w.tellTogether(e.At, "sms", "", e.Get("admin"), fmt.Sprintf("  %s: %s", outcome, e.Get("error")))
+	case logEvent + "sms looked up":
+		has := "does not have it"
+		if e.Get("outcome") == string(monitorsms.Accepted) {
+			has = "has it"
+		}
+		w.tellTogether(e.At, "sms", "", e.Get("admin"), fmt.Sprintf("  looked up: %s %s", e.Get("provider"), has))
 	case logEvent + "plan":
 		text := fmt.Sprintf("plan: home of %s -> %s epoch %s (%s of %s records)",
 			shortHosts(e.Get("hosts")), e.Get("region"), e.Get("epoch"), e.Get("changes"), e.Get("records"))

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -124,6 +125,8 @@ func (w *world) Taken() []smstest.Message {
 	defer w.mu.Unlock()
 	return slices.Clone(w.taken)
 }
+
+func (w *world) Now() time.Time { return w.m.Now() }
 
 func (w *world) Tells() bool { return w.provider.Kind == sms.KindTwilio }
 

@@ -98,6 +98,11 @@ func (s *SNS) Delivery(context.Context, string) (Delivery, error) {
 	return Unknown, errors.New("sns: there is no way to ask whether a message has arrived")
 }
 
+// Find implements Texter. It is always Unknown: SNS keeps no list of messages.
+func (s *SNS) Find(context.Context, string, string, time.Time) (Receipt, error) {
+	return Receipt{Outcome: Unknown}, errors.New("sns: there is no way to ask whether a message was taken")
+}
+
 // barred says why a message for the number would be taken and dropped.
 func (s *SNS) barred(ctx context.Context, to string) error {
 	out, err := s.client.CheckIfPhoneNumberIsOptedOut(ctx, &sns.CheckIfPhoneNumberIsOptedOutInput{PhoneNumber: &to})

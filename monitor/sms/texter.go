@@ -11,7 +11,10 @@
 // reading at Texter, then New.
 package sms
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Outcome is what is known of a message after sending it.
 type Outcome string
@@ -38,7 +41,8 @@ const (
 )
 
 // Unknown is both an Outcome, of a message that may have been sent, and a
-// Delivery, of one that may have arrived. Sending it again may make it two.
+// Delivery, of one that may have arrived. Sending it again may make it two; see
+// Texter.Find first.
 const Unknown = "unknown"
 
 // Receipt is what a provider gives for a message.
@@ -63,6 +67,12 @@ type Texter interface {
 	// nothing. The error explains Failed, with the provider's reason, and Unknown;
 	// Delivered and Failed are for good.
 	Delivery(ctx context.Context, id string) (Delivery, error)
+
+	// Find asks what became of a message that Text left Unknown, when that was
+	// called at a time: Accepted, with its id, if the provider took it; Refused if it
+	// did not; Unknown, with an error, if that cannot be told. It changes nothing.
+	// Providers list what they took with a delay of some seconds.
+	Find(ctx context.Context, to, body string, at time.Time) (Receipt, error)
 }
 
 // maxAnswer bounds what is read of a provider's answer.

@@ -1,6 +1,7 @@
 package sms
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,7 +9,9 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // Twilio sends through Twilio's Programmable Messaging API, version 2010-04-01,
@@ -80,6 +83,50 @@ func (t *Twilio) Delivery(ctx context.Context, id string) (Delivery, error) {
 		return Unknown, fmt.Errorf("twilio: read answer: %w", err)
 	}
 	return m.delivery()
+}
+
+const (
+	findPage = 100             // messages looked at
+	findSlop = 5 * time.Minute // between the clocks of Twilio and of this machine
+)
+
+// Find implements Texter. Twilio lists the newest messages first; one that it
+// took may have words of Twilio's before its own, as on a trial account.
+func (t *Twilio) Find(ctx context.Context, to, body string, at time.Time) (Receipt, error) {
+	query := url.Values{"To": {to}, "PageSize": {strconv.Itoa(findPage)}}.Encode()
+	status, answer, err := t.call(ctx, http.MethodGet, "Messages.json?"+query, "")
+	if err != nil {
+		return Receipt{Outcome: Unknown}, fmt.Errorf("twilio: list messages: %w", err)
+	}
+	if status != http.StatusOK {
+		return Receipt{Outcome: Unknown}, refusal(status, answer)
+	}
+	var list struct {
+		Messages *[]struct {
+			twilioMessage
+			Body    string `json:"body"`
+			Created string `json:"date_created"`
+		} `json:"messages"`
+	}
+	if err := json.Unmarshal(answer, &list); err != nil || list.Messages == nil {
+		return Receipt{Outcome: Unknown}, fmt.Errorf("twilio: list messages: %w", cmp.Or(err, errors.New("there is no list")))
+	}
+	for _, m := range *list.Messages {
+		created, err := time.Parse(time.RFC1123Z, m.Created)
+		if err != nil {
+			return Receipt{Outcome: Unknown}, fmt.Errorf("twilio: list messages: %w", err)
+		}
+		if created.Before(at.Add(-findSlop)) {
+			return Receipt{Outcome: Refused}, nil
+		}
+		if m.SID != "" && strings.HasSuffix(m.Body, body) {
+			return Receipt{Outcome: Accepted, ID: m.SID}, nil
+		}
+	}
+	if len(*list.Messages) >= findPage {
+		return Receipt{Outcome: Unknown}, fmt.Errorf("twilio: list messages: more than %d since then", findPage)
+	}
+	return Receipt{Outcome: Refused}, nil
 }
 
 // delivery reads a status. What is not known here is Unknown.

@@ -47,8 +47,11 @@ type World interface {
 	Stranger(t testing.TB) sms.Texter
 	// Taken gives the messages that the provider took upon itself so far.
 	Taken() []Message
-	// Tells says that the provider can be asked for deliveries.
+	// Tells says that the provider can be asked for deliveries, and for what it
+	// took.
 	Tells() bool
+	// Now is the time by the clock of the texters' machine.
+	Now() time.Time
 }
 
 // Test is one property of a Texter.
@@ -76,6 +79,7 @@ func Tests() []Test {
 		{Name: "what arrives is delivered", Run: delivery(Ana, sms.Delivered)},
 		{Name: "what does not arrive has failed", Run: delivery(Off, sms.Failed)},
 		{Name: "a message that nobody knows", Run: testStrangeID},
+		{Name: "what was taken unheard is found", Run: testFind},
 	}
 }
 
@@ -254,4 +258,45 @@ func testStrangeID(t testing.TB, w World) {
 		require.Error(t, err, id)
 		require.Equal(t, sms.Delivery(sms.Unknown), d, id)
 	}
+}
+
+// testFind loses answers, to messages that the provider took and that it did not.
+func testFind(t testing.TB, w World) {
+	text, now := w.Texter(t, nil), w.Now()
+	losing := w.Texter(t, func(next http.RoundTripper) http.RoundTripper { return &trouble{next, lose} })
+	for _, body := range []string{mark, mark + " and more"} {
+		r, err := losing.Text(t.Context(), Ana, body)
+		require.Error(t, err)
+		require.Equal(t, sms.Receipt{Outcome: sms.Unknown}, r)
+	}
+	for _, c := range []struct {
+		to, body string
+		at       time.Time
+		outcome  sms.Outcome
+	}{
+		{Ana, mark, now, sms.Accepted},
+		{Ana, mark + " and more", now, sms.Accepted},
+		{Ana, mark, now.Add(time.Minute), sms.Accepted}, // clocks differ
+		{Ana, "another", now, sms.Refused},
+		{Off, mark, now, sms.Refused},
+		{Ana, mark, now.Add(time.Hour), sms.Refused}, // somebody else's
+	} {
+		r, err := text.Find(t.Context(), c.to, c.body, c.at)
+		if !w.Tells() {
+			require.Error(t, err)
+			require.Equal(t, sms.Receipt{Outcome: sms.Unknown}, r)
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, c.outcome, r.Outcome, "%+v", c)
+		require.Equal(t, c.outcome == sms.Accepted, r.ID != "")
+		if r.ID != "" {
+			_, err := text.Delivery(t.Context(), r.ID)
+			require.NoError(t, err)
+		}
+	}
+	r, err := w.Stranger(t).Find(t.Context(), Ana, mark, now)
+	require.Error(t, err)
+	require.Equal(t, sms.Receipt{Outcome: sms.Unknown}, r)
+	require.Len(t, w.Taken(), 2, "who asks changes nothing")
 }
