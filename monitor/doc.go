@@ -16,14 +16,14 @@
 // provider after another until one takes and delivers it. Planned work can be
 // silenced. What one vantage is told it tells the others in its observations.
 //
-// It promises: no verdict without a majority of all configured vantages; no
-// name is pointed at a region that is not up by verdict, or left empty; a page
-// is sent once in the good case, twice at most if an actor died, and never not
-// at all while a provider takes it; one all-clear to whoever was paged; no
-// state but the small file named in the configuration, without which, or with
-// an old copy of it, a vantage still recovers, at the price of a page too many.
-// What was seen is kept as well (package record), for people: nothing is decided
-// by it.
+// It promises: no verdict without a majority of all configured vantages, and
+// nothing begun because of one that a majority no longer shares; no name is
+// pointed at a region that is not up by verdict, or left empty; a page is sent
+// once in the good case, twice at most if an actor died, and never not at all
+// while a provider takes it; one all-clear to whoever was paged; no state but the
+// small file named in the configuration, without which, or with an old copy of
+// it, a vantage still recovers, at the price of a page too many. What was seen is
+// kept as well (package record), for people: nothing is decided by it.
 //
 // What may fail: peers, providers, name servers and SMS gateways may all be
 // away or slow for as long as they like; each is tried again, apart from the

@@ -82,6 +82,27 @@ func TestMessagesOfOneIncident(t *testing.T) {
 	}
 }
 
+// While a verdict is doubted nobody is told of it and no host leaves the region.
+// Doubt that comes later stops neither.
+func TestDoubtWaits(t *testing.T) {
+	v := still(t)
+	i := &Incident{ID: "K7Q", Subject: "us-east", Since: wall, Open: true, Region: true}
+	v.incidents["us-east"] = i
+	doubt := func(doubted bool) {
+		v.verdicts.Subjects["us-east"] = decide.Subject{Status: decide.Down, Incident: decide.Incident{ID: "K7Q", Since: wall}, Doubted: doubted}
+	}
+	doubt(true)
+	require.Empty(t, told(v, time.Minute))
+	require.False(t, v.regions(time.Minute)["us-east"].Down)
+	require.False(t, v.regions(time.Minute)["us-east"].Up, "nor does one come back")
+	doubt(false)
+	require.Equal(t, []string{"open-0 K7Q ana"}, told(v, time.Minute))
+	require.True(t, v.regions(time.Minute)["us-east"].Down)
+	i.take(observe.Text{Incident: "K7Q", Kind: "open-0", Admin: "ana", By: "london", N: 1, Provider: "twilio", State: observe.Unclear, At: wall})
+	doubt(true)
+	require.Equal(t, []string{"open-0 K7Q ana"}, told(v, time.Minute), "it may not have come")
+}
+
 func TestARegionIsOverOnceTrafficIsHome(t *testing.T) {
 	v := still(t)
 	i := &Incident{ID: "USE", Subject: "us-east", Open: true, Region: true}

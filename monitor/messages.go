@@ -48,7 +48,9 @@ func (v *vantage) due(now time.Duration) []message {
 	due := v.aliveDue(wall)
 	for _, subject := range v.subjects() {
 		i := v.incidents[subject]
-		pageable := i.Open && !v.verdicts.Subjects[subject].Folded && !v.silenced(subject, wall)
+		s := v.verdicts.Subjects[subject]
+		// Doubt comes too late for those whom a text is on its way to.
+		pageable := i.Open && !s.Folded && !v.silenced(subject, wall) && !(s.Doubted && len(i.Texts) == 0)
 		i.pageFrom(pageable, now, wall)
 		var before []string // admins of lower levels who were told
 		for _, level := range v.cfg.levels() {

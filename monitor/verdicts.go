@@ -203,7 +203,7 @@ func (v *vantage) regions(now time.Duration) map[string]home.Region {
 			continue
 		}
 		s := v.verdicts.Subjects[t.Region]
-		r := home.Region{Up: s.Status == decide.Up, Down: s.Status == decide.Down, UpFor: now - s.Changed}
+		r := home.Region{Up: s.Status == decide.Up, Down: s.Status == decide.Down && !s.Doubted, UpFor: now - s.Changed}
 		if silence, ok := decide.Silenced(v.silences, t.Region, v.m.Now()); ok && silence.Keep {
 			r.Down, r.UpFor = false, 0 // neither away from it nor back
 		}

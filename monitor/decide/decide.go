@@ -6,7 +6,8 @@
 // stale or cannot reach its controls has no vote, so it can neither open nor
 // close anything. A subject that goes again before it is forgotten is flapping,
 // until it has been quiet for long enough. What a greater loss explains is
-// folded into it. Nothing may fail. Start at Decide; Silenced is beside it.
+// folded into it, and a verdict that too few share by now is doubted. Nothing may
+// fail. Start at Decide; Silenced is beside it.
 package decide
 
 import (
@@ -110,6 +111,7 @@ type Subject struct {
 	Flapping bool          // it came back and went again, and has not been quiet since
 	Folded   bool          // while down: a parent's incident explains it, or may yet
 	Votes    int           // that agreed at the last verdict or, while down, now
+	Doubted  bool          // while down: less than a majority sees it so now
 }
 
 // Open says that the incident is under way.
@@ -275,13 +277,16 @@ func step(p Params, name string, s Subject, became Status, b ballot, taken map[s
 	if became == s.Status {
 		if s.Status == Down {
 			s = agreed(p, name, s, reports)
-			s.Votes = b.down
+			// The verdict stands until a majority finds it up. But a vantage may have come
+			// to it in an instant in which the reports of others were old, and what it
+			// does about it is everybody's concern: that waits for the doubt to go.
+			s.Votes, s.Doubted = b.down, name != Blind && b.down < majority(p.Vantages)
 		}
 		return s, Event{}, false
 	}
 	first := s.Status == Unknown && became == Up && s.Incident.ID == ""
 	was := s.Status
-	s.Status, s.Changed, s.Folded = became, now, false
+	s.Status, s.Changed, s.Folded, s.Doubted = became, now, false, false
 	s.Votes = b.up
 	if became == Down {
 		s.Votes = b.down

@@ -76,6 +76,41 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+// A verdict that a majority no longer shares stands, and is doubted as long.
+func TestDoubt(t *testing.T) {
+	down := func(rank int) decide.Report { return report(rank, false, 3) }
+	for _, tt := range []struct {
+		name    string
+		reports []decide.Report
+		doubted bool
+	}{
+		{"all agree", []decide.Report{down(1), down(2), down(3)}, false},
+		{"two agree", []decide.Report{down(1), down(2), report(3, true, 1)}, false},
+		{"two agree, the third is silent", []decide.Report{down(1), down(2), stale(down(3))}, false},
+		{"one is left", []decide.Report{down(1), report(2, true, 1), report(3, true, 1)}, true},
+		{"one is left, the others silent", []decide.Report{down(1), stale(down(2)), stale(down(3))}, true},
+		{"one does not know by now", []decide.Report{down(1), stale(down(2)), report(3, false, 1)}, true},
+		{"whoever decided abstains by now", []decide.Report{abstains(down(1)), abstains(down(2)), down(3)}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, _ := decide.Decide(params, decide.State{}, []decide.Report{down(1), down(2), down(3)}, at(0))
+			require.Equal(t, decide.Down, s.Subjects["us-east"].Status)
+			require.False(t, s.Subjects["us-east"].Doubted)
+			s, events := decide.Decide(params, s, tt.reports, at(time.Minute))
+			require.Equal(t, decide.Down, s.Subjects["us-east"].Status)
+			require.Equal(t, tt.doubted, s.Subjects["us-east"].Doubted)
+			for _, e := range events {
+				require.NotEqual(t, "us-east", e.Subject)
+			}
+			s, _ = decide.Decide(params, s, []decide.Report{down(1), down(2), report(3, true, 9)}, at(2*time.Minute))
+			require.False(t, s.Subjects["us-east"].Doubted, "they agree again")
+			s, _ = decide.Decide(params, s, []decide.Report{report(1, true, 3), report(2, true, 3), down(3)}, at(3*time.Minute))
+			require.Equal(t, decide.Up, s.Subjects["us-east"].Status)
+			require.False(t, s.Subjects["us-east"].Doubted)
+		})
+	}
+}
+
 func TestUncheckedIsNotUp(t *testing.T) {
 	s, events := decide.Decide(params, decide.State{}, []decide.Report{report(1, true, 2), report(2, true, 2), report(3, true, 2)}, at(0))
 	require.Equal(t, decide.Unknown, s.Subjects["us-east"].Status)

@@ -205,10 +205,18 @@ func (j *judge) needTime() {
 	if j.scope == AfterHeals {
 		from += time.Duration(j.event.Times-1)*j.event.Every + j.event.Longest
 	}
-	for _, name := range []string{"within", "none-after", "not-before"} {
+	for _, name := range []string{"within", "none-after"} {
 		if v, ok := j.x.Params.Get(name); ok && j.s.Lasts > 0 && from+v.Duration > j.s.Lasts {
 			j.failf(v.Pos, "its time is up at %v, after the end at %v", short(from+v.Duration), short(j.s.Lasts))
 		}
+	}
+}
+
+// needOrder refuses what would have to be done before it may be.
+func (j *judge) needOrder() {
+	within := j.x.Params.Duration("within")
+	if v, ok := j.x.Params.Get("not-before"); ok && v.Duration >= within {
+		j.failf(v.Pos, "not before %v is not within %v", short(v.Duration), short(within))
 	}
 }
 

@@ -124,7 +124,7 @@ var Oracles = []Oracle{
 			{Name: "within", Type: TypeDuration, Required: true, About: "of the fault's end"},
 			{Name: "not-before", Type: TypeDuration, About: "as long after the fault's end no name has returned"},
 		},
-		check: func(j *judge) { j.needVPS(); j.needLostRegion(); j.needOtherRegion() },
+		check: func(j *judge) { j.needVPS(); j.needLostRegion(); j.needOtherRegion(); j.needOrder() },
 	},
 	{
 		Name:   "moves",

@@ -108,7 +108,10 @@ func (r *reader) values(f fields, params []Param, s *Story, machines []Machine) 
 		case TypeFactor:
 			out.Factor = r.factor(v)
 		case TypeCounts:
-			out.Counts = r.span(v)
+			before := len(r.errs)
+			if out.Counts = r.span(v); p.Drawn && out.Counts.Min < 1 && len(r.errs) == before {
+				r.failf(v.pos, "%s: want at least 1", v.key)
+			}
 		case TypeHosts:
 			out.Names = r.hosts(v)
 		case TypeProviders:
