@@ -214,6 +214,10 @@ func (r *reader) strike(f fields, spec Fault, s *Story, machines []Machine, e *E
 	}
 	struck := func(m Machine) bool { return slices.Contains(spec.Roles, m.Role) && e.On.matches(&m) }
 	if spec.Roles != nil && !slices.ContainsFunc(machines, struck) {
-		r.failf(e.On.Pos, "on: %s strikes machines of the roles %s, and %v has none", spec.Name, strings.Join(spec.Roles, ", "), e.On)
+		why := ""
+		if slices.Contains(spec.Roles, RoleAWS) && e.On.Kind == ByRegion {
+			why = ": only a region with scaling has a control plane"
+		}
+		r.failf(e.On.Pos, "on: %s strikes machines of the roles %s, and %v has none%s", spec.Name, strings.Join(spec.Roles, ", "), e.On, why)
 	}
 }
