@@ -44,5 +44,6 @@ check: ## gofmt, go vet, and the house rules of code and documents
 	go vet ./...
 	go test -run 'TestCheck|TestDocs' .
 
-planted: ## plant known bugs one by one and see the stories catch each
-	PROTOPLEX_PLANTED=1 go test -count=1 ./scenarios -run TestPlanted -v
+planted: SEEDS = 3
+planted: ## plant known bugs one by one and see what catches each: BUG=, for all, SEEDS=3
+	PROTOPLEX_PLANTED=1 PROTOPLEX_SEEDS=$(SEEDS) go test -count=1 -timeout 2h ./scenarios -run 'TestPlanted$(BUG:%=/^%$$)' -v

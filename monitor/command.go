@@ -13,7 +13,7 @@ import (
 
 	"github.com/espra/protoplex/monitor/decide"
 	"github.com/espra/protoplex/monitor/observe"
-	"github.com/espra/protoplex/monitor/strict"
+	"github.com/espra/protoplex/nodes/config"
 )
 
 // Command is what an admin tells one vantage, which tells the others. It is
@@ -101,7 +101,7 @@ func (v *vantage) command(w http.ResponseWriter, r *http.Request) {
 // obey does what a command says and tells what was done.
 func (v *vantage) obey(c Command) (string, error) {
 	if !slices.ContainsFunc(v.cfg.Admins, func(a Admin) bool { return a.Name == c.By }) {
-		return "", fmt.Errorf("%w: %q%s", errNoAdmin, c.By, strict.Suggest(c.By, v.cfg.adminNames()))
+		return "", fmt.Errorf("%w: %q%s", errNoAdmin, c.By, config.Suggest(c.By, v.cfg.adminNames()))
 	}
 	switch {
 	case c.Ack != "":

@@ -8,9 +8,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -21,7 +18,7 @@ import (
 	"github.com/espra/protoplex/monitor/home"
 	"github.com/espra/protoplex/monitor/probe"
 	"github.com/espra/protoplex/monitor/sms"
-	"github.com/espra/protoplex/monitor/strict"
+	"github.com/espra/protoplex/nodes/config"
 )
 
 // Config is one vantage's configuration file. All vantages of a platform must
@@ -36,7 +33,7 @@ type Config struct {
 	Roots  string `yaml:"roots,omitempty"`  // PEM file of trusted roots; without it the system's
 	State  string `yaml:"state"`            // file that keeps incidents and pages across restarts
 	Secret string `yaml:"secret,omitempty"` // file with at least 16 letters, the same everywhere; without it nobody can acknowledge
-	Peers  []Peer `yaml:"peers"`
+	Peers  []Peer `yaml:"peers,omitempty"`
 	Status string `yaml:"status,omitempty"` // link put into messages, before the incident's id
 
 	// Record is the directory of the results and their history, see package
@@ -46,18 +43,18 @@ type Config struct {
 	Controls []Control `yaml:"controls"` // sites of others: who cannot reach half of them abstains
 	Targets  []Target  `yaml:"targets"`
 
-	Probe       time.Duration `yaml:"probe"`       // one round
-	Limit       time.Duration `yaml:"limit"`       // of each phase of a probe
-	OpenAfter   int           `yaml:"open-after"`  // failed rounds
-	CloseAfter  int           `yaml:"close-after"` // good rounds
-	HoldDown    time.Duration `yaml:"hold-down"`
-	BlindAfter  time.Duration `yaml:"blind-after"`
-	SilentAfter time.Duration `yaml:"silent-after"` // a vantage that the others do not hear for so long is an incident
-	ActorDelay  time.Duration `yaml:"actor-delay"`
+	Probe       time.Duration `yaml:"probe,omitempty"`       // one round
+	Limit       time.Duration `yaml:"limit,omitempty"`       // of each phase of a probe
+	OpenAfter   int           `yaml:"open-after,omitempty"`  // failed rounds
+	CloseAfter  int           `yaml:"close-after,omitempty"` // good rounds
+	HoldDown    time.Duration `yaml:"hold-down,omitempty"`
+	BlindAfter  time.Duration `yaml:"blind-after,omitempty"`
+	SilentAfter time.Duration `yaml:"silent-after,omitempty"` // a vantage that the others do not hear for so long is an incident
+	ActorDelay  time.Duration `yaml:"actor-delay,omitempty"`
 
-	Homes     []HomeConfig `yaml:"homes"`
-	Providers []Provider   `yaml:"dns"`
-	Guard     int          `yaml:"guard"` // percent of a zone that one plan may change or delete
+	Homes     []HomeConfig `yaml:"homes,omitempty"`
+	Providers []Provider   `yaml:"dns,omitempty"`
+	Guard     int          `yaml:"guard,omitempty"` // percent of a zone that one plan may change or delete
 
 	SMS      []sms.Provider  `yaml:"sms,omitempty"` // in the order in which to ask them
 	Admins   []Admin         `yaml:"admins,omitempty"`
@@ -110,19 +107,23 @@ type Provider struct {
 // maxConfig bounds the files that are read at start.
 const maxConfig = 1 << 20
 
-// ParseConfig reads a configuration file strictly: a key that is not known is an
-// error, and all that is wrong is reported at once, with its place. The name is
-// for messages.
+// ParseConfig reads a configuration file strictly. All that is wrong with it comes
+// as config.Errors. The name is for messages.
 func ParseConfig(name string, text []byte) (Config, error) {
 	c := Config{
 		Probe: 10 * time.Second, Limit: 4 * time.Second, OpenAfter: 3, CloseAfter: 3, HoldDown: 10 * time.Minute,
 		BlindAfter: 10 * time.Minute, SilentAfter: time.Hour, ActorDelay: 20 * time.Second, Guard: 30,
 	}
-	file, err := strict.Decode(name, text, &c)
+	f := config.Read(name, text, &c)
 	c.askAuthorities()
-	errs := append([]error{err}, c.check(file)...)
-	errs = append(errs, c.checkTargets(file)...)
-	return c, strict.Join(append(errs, c.checkPeople(file)...))
+	check := checker{f, map[string]bool{}}
+	check.vantages(&c)
+	check.thresholds(&c)
+	check.watched(&c)
+	check.homes(&c)
+	check.providers(&c)
+	check.people(&c)
+	return c, f.Err()
 }
 
 // askAuthorities completes the DNS targets that name no server.
@@ -140,163 +141,13 @@ func (c *Config) askAuthorities() {
 	}
 }
 
-// checkTargets lists what is wrong with single targets.
-func (c *Config) checkTargets(file *strict.File) []error {
-	var errs []error
-	for i, t := range c.Targets {
-		for _, p := range t.Check() {
-			errs = append(errs, file.Errorf(fmt.Sprintf("targets[%d].%s", i, p.Key), "target %s: %s: %s", t.Name, p.Key, p.Text))
-		}
-	}
-	return errs
-}
-
-// word is what names may look like: they go into short messages.
-var word = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{0,39}$`)
-
-// phone is a number in international form (ITU-T E.164).
-var phone = regexp.MustCompile(`^\+[1-9][0-9]{6,14}$`)
-
-// check lists what is wrong with all but people. Every error has the path of
-// the value that it is about.
-func (c *Config) check(file *strict.File) []error {
-	var errs []error
-	bad := func(path, format string, args ...any) { errs = append(errs, file.Errorf(path, format, args...)) }
-	needWord := func(path, what, s string) {
-		if !word.MatchString(s) {
-			bad(path, "%s: %q must be 1 to 40 of a-z, 0-9, dot and dash", what, s)
-		}
-	}
-	needURL := func(path, what, s string) {
-		if u, err := url.Parse(s); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			bad(path, "%s: %q is no http or https URL", what, s)
-		}
-	}
-	needAddress := func(path, what, s string) {
-		if _, port, err := net.SplitHostPort(s); err != nil || port == "" {
-			bad(path, "%s: %q is not host:port", what, s)
-		}
-	}
-	needFile := func(path, what, s string) {
-		if !strings.HasPrefix(s, "/") {
-			bad(path, "%s: %q is not an absolute file name", what, s)
-		}
-	}
-	names := map[string]bool{}
-	unique := func(path, what, s string) {
-		if names[what+" "+s] {
-			bad(path, "%s: %q is given twice", what, s)
-		}
-		names[what+" "+s] = true
-	}
-
-	needWord("name", "name", c.Name)
-	unique("name", "vantage", c.Name)
-	unique("rank", "rank", fmt.Sprint(c.Rank))
-	needAddress("listen", "listen", c.Listen)
-	needFile("key", "key", c.Key)
-	needFile("state", "state", c.State)
-	if c.Record != "" {
-		needFile("record", "record", c.Record)
-	}
-	for k, p := range c.Peers {
-		path := fmt.Sprintf("peers[%d]", k)
-		needWord(path+".name", "peer", p.Name)
-		unique(path+".name", "vantage", p.Name)
-		unique(path+".rank", "rank", fmt.Sprint(p.Rank))
-		needURL(path+".url", "peer "+p.Name, p.URL)
-		if _, err := p.key(); err != nil {
-			bad(path+".public-key", "peer %s: public-key: %w", p.Name, err)
-		}
-	}
-	if len(c.Controls) == 0 {
-		bad("controls", "controls: at least one is needed, to tell a lost target from a lost monitor")
-	}
-	for k, t := range c.Controls {
-		path := fmt.Sprintf("controls[%d]", k)
-		needWord(path+".name", "control", t.Name)
-		unique(path+".name", "control", t.Name)
-		needURL(path+".url", "control "+t.Name, t.URL)
-	}
-	var regions, hosts []string
+// homeHosts are the hosts whose homes are kept, in the order of the file.
+func (c *Config) homeHosts() []string {
+	var hosts []string
 	for _, h := range c.Homes {
 		hosts = append(hosts, h.Host)
 	}
-	for k, t := range c.Targets {
-		path := fmt.Sprintf("targets[%d]", k)
-		needWord(path+".name", "target", t.Name)
-		unique(path+".name", "subject", t.Name)
-		if t.Region != "" {
-			needWord(path+".region", "target "+t.Name+": region", t.Region)
-			if !slices.Contains(regions, t.Region) {
-				unique(path+".region", "subject", t.Region)
-				regions = append(regions, t.Region)
-			}
-		}
-		if t.Home != "" && !slices.Contains(hosts, t.Home) {
-			bad(path+".home", "target %s: home: %q is not among the homes%s", t.Name, t.Home, strict.Suggest(t.Home, hosts))
-		}
-	}
-	for _, name := range c.vantages() {
-		unique("targets", "subject", vantagePrefix+name)
-	}
-	for _, reserved := range []string{decide.Blind, decide.Everything, kindAlive} {
-		unique("targets", "subject", reserved)
-	}
-	for path, d := range map[string]time.Duration{
-		"probe": c.Probe, "limit": c.Limit, "hold-down": c.HoldDown, "blind-after": c.BlindAfter,
-		"silent-after": c.SilentAfter, "actor-delay": c.ActorDelay,
-	} {
-		if d <= 0 {
-			bad(path, "%s: must be longer than nothing", path)
-		}
-	}
-	if c.OpenAfter < 1 {
-		bad("open-after", "open-after: must be at least 1")
-	}
-	if c.CloseAfter < 1 {
-		bad("close-after", "close-after: must be at least 1")
-	}
-	if c.Guard < 1 || c.Guard > 100 {
-		bad("guard", "guard: %d is no percentage", c.Guard)
-	}
-	for k, h := range c.Homes {
-		path := fmt.Sprintf("homes[%d]", k)
-		unique(path+".host", "host", h.Host)
-		if _, ok := dns.IsDomainName(h.Host); !ok || h.Host != strings.ToLower(strings.TrimSuffix(h.Host, ".")) {
-			bad(path+".host", "home: %q is no lower-case domain name without final dot", h.Host)
-		}
-		if h.TTL < time.Second {
-			bad(path+".ttl", "home %s: ttl: must be at least 1s", h.Host)
-		}
-		if len(h.Regions) == 0 {
-			bad(path+".regions", "home %s: regions: at least one is needed", h.Host)
-		}
-		for n, region := range h.Regions {
-			if !slices.Contains(regions, region) {
-				bad(fmt.Sprintf("%s.regions[%d]", path, n), "home %s: no target speaks for region %q%s", h.Host, region, strict.Suggest(region, regions))
-			}
-			if h.LB[region] == "" {
-				bad(path+".lb", "home %s: no lb for region %q", h.Host, region)
-			}
-		}
-	}
-	for k, p := range c.Providers {
-		path := fmt.Sprintf("dns[%d]", k)
-		unique(path+".name", "provider", p.Name)
-		if p.Name != "linode" && p.Name != "digitalocean" {
-			bad(path+".name", "dns: %q is neither linode nor digitalocean", p.Name)
-		}
-		needURL(path+".url", "dns "+p.Name, p.URL)
-		needFile(path+".token", "dns "+p.Name+": token", p.Token)
-		if len(p.Authorities) == 0 {
-			bad(path+".authorities", "dns %s: authorities: at least one is needed, to read back", p.Name)
-		}
-		for n, a := range p.Authorities {
-			needAddress(fmt.Sprintf("%s.authorities[%d]", path, n), "dns "+p.Name+": authorities", a)
-		}
-	}
-	return errs
+	return hosts
 }
 
 func (p Peer) key() (ed25519.PublicKey, error) {

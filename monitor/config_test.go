@@ -38,33 +38,34 @@ func TestExampleConfig(t *testing.T) {
 
 func TestConfigErrors(t *testing.T) {
 	tests := []struct{ old, new, want string }{
-		{"hold-down: 10m", "hold-dwon: 10m", `monitor.yaml:34:1: unknown field "hold-dwon"; did you mean "hold-down"?`},
-		{"probe: 10s", "probe: often", `invalid duration "often"`},
-		{"rank: 2", "rank: 1", `rank: "1" is given twice`},
-		{"name: london", "name: fremont", `vantage: "fremont" is given twice`},
+		{"hold-down: 10m", "hold-dwon: 10m", `monitor.yaml:34:1: unknown key "hold-dwon"; did you mean hold-down?`},
+		{"probe: 10s", "probe: often", `monitor.yaml:30:8: probe: "often" is no duration such as 90s or 1h30m`},
+		{"rank: 2", "rank: 1", `peers[0].rank: another rank is "1"`},
+		{"name: london", "name: fremont", `peers[0].name: another vantage is "fremont"`},
 		{"11qY", "11q", "public-key"},
-		{"kind: dns", "kind: dsn", `monitor.yaml:62:11: target dns: kind: "dsn" is none of certificate, dns, http, s3, smtp, tcp; did you mean "dns"?`},
-		{"zone: espra.com", "server: ns1.linode.com", `monitor.yaml:63:13: target dns: server: "ns1.linode.com" is not host:port`},
-		{"    days: 14\n", "    banner: x\n", "target cert-www: banner: not for a target of kind certificate, which has server, host, days, starttls"},
+		{"kind: dns", "kind: dsn", `monitor.yaml:62:11: targets[4].kind: "dsn" is none of certificate, dns, http, s3, smtp, tcp; did you mean dns?`},
+		{"zone: espra.com", "server: ns1.linode.com", `monitor.yaml:63:13: targets[4].server: "ns1.linode.com" is not host:port`},
+		{"    days: 14\n", "    banner: x\n", "targets[6].banner: not for a target of kind certificate, which has server, host, days, starttls"},
 		{"region: eu-west", "region: eu-north", `no target speaks for region "eu-west"`},
-		{"home: www.espra.com", "home: ww.espra.com", `target www: home: "ww.espra.com" is not among the homes`},
+		{"home: www.espra.com", "home: ww.espra.com", `targets[2].home: "ww.espra.com" is not among the homes; did you mean www.espra.com?`},
 		{"connect: us-east.elb.amazonaws.com:443", "connect: us-east", "is not host:port"},
-		{`"+15550000001"`, `"5550000001"`, "admin ana: "},
-		{"guard: 30", "guard: 0", "guard: 0 is no percentage"},
+		{`"+15550000001"`, `"5550000001"`, `admins[0].phone: "5550000001" is no number in international form`},
+		{"guard: 30", "guard: 0", "guard: 0 is no percentage from 1 to 100"},
 		{"close-after: 3", "close-after: 0", "must be at least 1"},
-		{"- name: linode\n", "- name: slicehost\n", `dns: "slicehost" is neither linode nor digitalocean`},
+		{"- name: linode\n", "- name: slicehost\n", `dns[0].name: "slicehost" is neither linode nor digitalocean`},
 		{"key: /etc", "key: etc", "not an absolute file name"},
-		{"name: apex", "name: us-east", `subject: "us-east" is given twice`},
+		{"name: apex", "name: us-east", `targets[3].name: another subject is "us-east"`},
 		{"name: apex", "name: Apex!", "must be 1 to 40"},
-		{"name: apex", "name: vantage-london", `subject: "vantage-london" is given twice`},
-		{"{after: 10m", "{after: 0s", "escalate: 0s is not later than the level before"},
-		{"admins: [lee]", "admins: [ana]", `escalate: "ana" is told already`},
-		{"day: monday", "day: mondy", `alive: "mondy" is no day; did you mean "monday"?`},
-		{"hour: 9", "hour: 24", "alive: hour 24 is not 0 to 23"},
-		{"until: 2026-03-07", "until: 2026-04-07", "silence: it lasts 746h0m0s; at most 168h0m0s"},
-		{"subject: eu-west", "subject: eu-wset", `silence: nothing is called "eu-wset"; did you mean "eu-west"?`},
+		{"name: apex", "name: vantage-london", `targets[3].name: another subject is "vantage-london"`},
+		{"{after: 10m", "{after: 0s", "escalate[1].after: 0s is not later than the level before"},
+		{"admins: [lee]", "admins: [ana]", `escalate[1].admins[0]: "ana" is told already`},
+		{"day: monday", "day: mondy", `alive.day: "mondy" is no day; did you mean monday?`},
+		{"hour: 9", "hour: 24", "alive.hour: 24 is not 0 to 23"},
+		{"until: 2026-03-07", "until: 2026-04-07", "silences[0]: it lasts 746h0m0s; at most 168h0m0s"},
+		{"until: 2026-03-07T04:00:00Z", "until: noon", `monitor.yaml:148:12: silences[0].until: "noon" is no instant such as 2026-03-07T02:00:00Z`},
+		{"subject: eu-west", "subject: eu-wset", `silences[0]: nothing is called "eu-wset"; did you mean eu-west?`},
 		{"secret: /etc/protoplex/monitor.secret ", "", "escalate: without a secret nobody can acknowledge"},
-		{"kind: twilio", "kind: twillio", `kind: "twillio" is neither twilio nor sns`},
+		{"kind: twilio", "kind: twillio", `sms[0].kind: "twillio" is neither twilio nor sns; did you mean twilio?`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.new, func(t *testing.T) {
@@ -79,11 +80,11 @@ func TestConfigErrors(t *testing.T) {
 			"admins: [lee]", "admins: [leo]").Replace(example(t))
 		_, err := monitor.ParseConfig("monitor.yaml", []byte(text))
 		require.EqualError(t, err, strings.Join([]string{
-			`monitor.yaml:20:5: unknown field "rnak"; did you mean "rank"?`,
-			`monitor.yaml:30:8: invalid duration "often"`,
-			`monitor.yaml:108:24: home eu-1.live.espra.com: no target speaks for region "us-eats"; did you mean "us-east"?`,
-			`monitor.yaml:109:9: home eu-1.live.espra.com: no lb for region "us-eats"`,
-			`monitor.yaml:140:27: escalate: no admin is called "leo"; did you mean "lee"?`,
+			`monitor.yaml:20:5: unknown key "rnak"; did you mean rank?`,
+			`monitor.yaml:30:8: probe: "often" is no duration such as 90s or 1h30m`,
+			`monitor.yaml:108:24: homes[2].regions[1]: no target speaks for region "us-eats"; did you mean us-east?`,
+			`monitor.yaml:109:9: homes[2].lb.us-eats: no load balancer for region "us-eats"`,
+			`monitor.yaml:140:27: escalate[1].admins[0]: no admin is called "leo"; did you mean lee?`,
 		}, "\n"))
 	})
 	t.Run("all at once", func(t *testing.T) {
@@ -91,5 +92,10 @@ func TestConfigErrors(t *testing.T) {
 		_, err := monitor.ParseConfig("monitor.yaml", []byte(text))
 		require.ErrorContains(t, err, "guard")
 		require.ErrorContains(t, err, "rank")
+	})
+	t.Run("no YAML", func(t *testing.T) {
+		_, err := monitor.ParseConfig("monitor.yaml", []byte("name: [\n"))
+		require.ErrorContains(t, err, "not valid YAML")
+		require.NotContains(t, err.Error(), "\n", "and nothing that follows from it")
 	})
 }

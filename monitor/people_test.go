@@ -225,7 +225,7 @@ func TestCommandsRefused(t *testing.T) {
 		s    decide.Silence
 		want string
 	}{
-		{decide.Silence{ID: "S", Subject: "us-eats", Until: time.Now().Add(time.Hour), Why: "x"}, `nothing is called "us-eats"; did you mean "us-east"?`},
+		{decide.Silence{ID: "S", Subject: "us-eats", Until: time.Now().Add(time.Hour), Why: "x"}, `nothing is called "us-eats"; did you mean us-east?`},
 		{decide.Silence{ID: "S", Subject: "us-east", From: time.Now(), Until: time.Now().Add(200 * time.Hour), Why: "x"}, "it lasts 200h"},
 		{decide.Silence{ID: "S", Subject: "us-east", From: time.Now(), Until: time.Now().Add(time.Hour)}, "say why"},
 		{decide.Silence{ID: "S", Subject: "us-east", From: time.Now().Add(-2 * time.Hour), Until: time.Now().Add(-time.Hour), Why: "x"}, "is over"},

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/espra/protoplex/monitor/decide"
-	"github.com/espra/protoplex/monitor/strict"
+	"github.com/espra/protoplex/nodes/config"
 )
 
 const (
@@ -39,7 +39,7 @@ func (c SilenceConfig) silence() decide.Silence {
 func (c *Config) checkSilence(s decide.Silence) error {
 	switch {
 	case !slices.Contains(c.subjects(), s.Subject):
-		return fmt.Errorf("nothing is called %q%s", s.Subject, strict.Suggest(s.Subject, c.subjects()))
+		return fmt.Errorf("nothing is called %q%s", s.Subject, config.Suggest(s.Subject, c.subjects()))
 	case !s.Until.After(s.From):
 		return fmt.Errorf("it ends at %s, which is not after its start", s.Until.Format(time.RFC3339))
 	case s.Until.Sub(s.From) > decide.MaxSilence:

@@ -27,7 +27,7 @@ func (p *platform) judge(h oracle.History) []oracle.Verdict {
 				continue
 			}
 			f := fault
-			if a.Heals && (x.Oracle == "clients-recovered" || x.Oracle == "taken-over") {
+			if a.Heals && slices.Contains([]string{"clients-recovered", "taken-over", "tunnels-kept"}, x.Oracle) {
 				f.From = f.Until // counted from there
 			}
 			all = append(all, p.ask(h, x, f))
@@ -78,6 +78,8 @@ func (p *platform) ask(h oracle.History, x story.Expectation, f oracle.Fault) or
 		return oracle.ImpostorRefused(h)
 	case "one-leader":
 		return oracle.OneLeader(h)
+	case "leader-stays":
+		return oracle.LeaderStays(h)
 	case "taken-over":
 		event, _ := p.story.Event(f.ID)
 		region, _ := p.story.Struck(event)
@@ -105,6 +107,8 @@ func (p *platform) ask(h oracle.History, x story.Expectation, f oracle.Fault) or
 		clear, _ := v.Counts("all-clear")
 		return oracle.Pages(h, oracle.Paging{Admins: p.story.Topology.Admins, From: f.From, Until: h.Lasts,
 			Each: oracle.Range(each), AllClear: oracle.Range(clear)})
+	case "tunnels-kept":
+		return oracle.TunnelsKept(h, f, int(v.Share("share")), v.Duration("for"))
 	case "superseded-owners":
 		return oracle.SupersededOwners(h, f, v.Duration("none-after"))
 	case "home":

@@ -16,8 +16,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/miekg/dns"
 
-	"github.com/espra/protoplex/monitor/strict"
 	"github.com/espra/protoplex/nodes"
+	"github.com/espra/protoplex/nodes/config"
 )
 
 // Target says what to look at and what to want, as people write it into a
@@ -99,7 +99,7 @@ func (t Target) Check() []Problem {
 	}
 	kind, ok := kinds[t.Kind]
 	if !ok {
-		bad("kind", "%q is none of %s%s", t.Kind, strings.Join(Kinds(), ", "), strict.Suggest(t.Kind, Kinds()))
+		bad("kind", "%q is none of %s%s", t.Kind, strings.Join(Kinds(), ", "), config.Suggest(t.Kind, Kinds()))
 		return found
 	}
 	given := t.fields()
@@ -171,11 +171,11 @@ func (t Target) checkDNS() []Problem {
 		bad("zone", "%q is no domain name", t.Zone)
 	}
 	if _, ok := dns.StringToRcode[cmp.Or(t.Rcode, "NOERROR")]; !ok {
-		bad("rcode", "%q is no response code%s", t.Rcode, strict.Suggest(t.Rcode, slices.Sorted(maps.Keys(dns.StringToRcode))))
+		bad("rcode", "%q is no response code%s", t.Rcode, config.Suggest(t.Rcode, slices.Sorted(maps.Keys(dns.StringToRcode))))
 	}
 	kind, ok := dns.StringToType[cmp.Or(t.Type, "SOA")]
 	if !ok {
-		bad("type", "%q is no record type%s", t.Type, strict.Suggest(t.Type, slices.Sorted(maps.Keys(dns.StringToType))))
+		bad("type", "%q is no record type%s", t.Type, config.Suggest(t.Type, slices.Sorted(maps.Keys(dns.StringToType))))
 		return found
 	}
 	for i, text := range t.Values {

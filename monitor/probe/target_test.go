@@ -16,7 +16,7 @@ func TestCheck(t *testing.T) {
 		target probe.Target
 		want   problems
 	}{
-		{"kind", probe.Target{Kind: "https"}, problems{{"kind", `"https" is none of certificate, dns, http, s3, smtp, tcp; did you mean "http"?`}}},
+		{"kind", probe.Target{Kind: "https"}, problems{{"kind", `"https" is none of certificate, dns, http, s3, smtp, tcp; did you mean http?`}}},
 		{"no kind", probe.Target{}, problems{{"kind", `"" is none of certificate, dns, http, s3, smtp, tcp`}}},
 		{"http", probe.Target{Kind: "http", URL: "ftp://x", Connect: "x", Status: 100}, problems{
 			{"connect", `"x" is not host:port`}, {"status", "100 is no status of a final answer, 200 to 599"}, {"url", `"ftp://x" is no http or https URL`},
@@ -36,7 +36,7 @@ func TestCheck(t *testing.T) {
 			{"servers", "give server or servers, not both"}, {"servers[0]", `"y" is not host:port`},
 		}},
 		{"dns", probe.Target{Kind: "dns", Zone: "a..b", Server: "x:53", Type: "AAA", Rcode: "NXDOMIAN"}, problems{
-			{"rcode", `"NXDOMIAN" is no response code; did you mean "NXDOMAIN"?`}, {"type", `"AAA" is no record type; did you mean "AAAA"?`}, {"zone", `"a..b" is no domain name`},
+			{"rcode", `"NXDOMIAN" is no response code; did you mean NXDOMAIN?`}, {"type", `"AAA" is no record type; did you mean AAAA?`}, {"zone", `"a..b" is no domain name`},
 		}},
 		{"values", probe.Target{Kind: "dns", Zone: "espra.com", Server: "x:53", Type: "A", Values: []string{"192.0.2.1", "us-east"}}, problems{
 			{"values[1]", `"us-east" is no A record`},

@@ -2,7 +2,6 @@ package sms
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -10,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/espra/protoplex/nodes"
+	"github.com/espra/protoplex/nodes/config"
 )
 
 // The kinds of providers.
@@ -59,48 +59,56 @@ func (p Provider) Name() string {
 	return p.Kind
 }
 
-// Check gives all that is wrong with the entry, without reading its files.
-func (p Provider) Check() error {
-	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+// Problem is what is wrong with one field of a provider.
+type Problem struct {
+	Key  string // as in the file
+	Text string
+}
+
+// Check lists what is wrong with the entry, without reading its files.
+func (p Provider) Check() []Problem {
+	var found []Problem
+	bad := func(key, format string, args ...any) {
+		found = append(found, Problem{key, fmt.Sprintf(format, args...)})
+	}
 	file := func(key, value string) {
 		if !strings.HasPrefix(value, "/") {
-			bad("%s: %q is not an absolute file name", key, value)
+			bad(key, "%q is not an absolute file name", value)
 		}
 	}
 	strange := func(key, value string) {
 		if value != "" {
-			bad("%s: not for %s", key, p.Kind)
+			bad(key, "not for %s", p.Kind)
 		}
 	}
 	if u, err := url.Parse(p.URL); p.URL != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
-		bad("url: %q is no http or https URL", p.URL)
+		bad("url", "%q is no http or https URL", p.URL)
 	}
 	if p.From != "" && !sender.MatchString(p.From) {
-		bad("from: %q is neither a number in international form nor 1 to 11 letters, digits and dashes", p.From)
+		bad("from", "%q is neither a number in international form nor 1 to 11 letters, digits and dashes", p.From)
 	}
 	switch p.Kind {
 	case KindTwilio:
 		if p.Account == "" {
-			bad("account: is needed")
+			bad("account", "is needed")
 		}
 		if p.From == "" {
-			bad("from: is needed")
+			bad("from", "is needed")
 		}
 		file("token", p.Token)
 		strange("region", p.Region)
 		strange("credentials", p.Credentials)
 	case KindSNS:
 		if !region.MatchString(p.Region) {
-			bad("region: %q is not like eu-west-1", p.Region)
+			bad("region", "%q is not like eu-west-1", p.Region)
 		}
 		file("credentials", p.Credentials)
 		strange("account", p.Account)
 		strange("token", p.Token)
 	default:
-		bad("kind: %q is neither %s nor %s", p.Kind, KindTwilio, KindSNS)
+		bad("kind", "%q is neither %s nor %s%s", p.Kind, KindTwilio, KindSNS, config.Suggest(p.Kind, []string{KindTwilio, KindSNS}))
 	}
-	return errors.Join(errs...)
+	return found
 }
 
 // New makes the Texter of a provider that has passed Check, with the secrets in

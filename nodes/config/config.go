@@ -30,16 +30,20 @@ type File struct {
 // Read fills the struct that into points to. Its fields have tags such as
 // `yaml:"name"`; a key whose tag ends in ",omitempty" may be left out, and then
 // the field keeps what it had. Fields are strings, bools, ints, durations
-// ("90s"), structs, slices of these, and maps from string to string. Fields
-// without a tag are left alone.
+// ("90s"), instants (RFC 3339), structs and pointers to them, slices of these, and
+// maps from string to string. The keys of a struct whose tag is ",inline" are
+// those of the struct that it is in. Fields without a tag are left alone.
 //
 // Whoever checks further calls Failf and, at the end, Err. Values are addressed
 // by path: "", "name", "providers[1].url", "lb.us-east".
 func Read(name string, text []byte, into any) *File {
 	f := &File{name: name, places: map[string]Pos{}, broken: map[string]bool{}}
-	if root := f.document(text); root != nil {
-		f.decode("", Pos{1, 1}, root, reflect.ValueOf(into).Elem())
+	root := f.document(text)
+	if root == nil {
+		f.broken[""] = true
+		return f
 	}
+	f.decode("", Pos{1, 1}, root, reflect.ValueOf(into).Elem())
 	return f
 }
 
@@ -121,6 +125,18 @@ func (f *File) decode(path string, at Pos, n ast.Node, v reflect.Value) {
 			v.SetInt(int64(d))
 		}
 		return
+	case time.Time:
+		text, ok := scalar(n)
+		at, err := time.Parse(time.RFC3339, text)
+		switch {
+		case !ok:
+			wrong("an instant such as 2026-03-07T02:00:00Z")
+		case err != nil:
+			f.Failf(path, "%q is no instant such as 2026-03-07T02:00:00Z", Clip(text))
+		default:
+			v.Set(reflect.ValueOf(at))
+		}
+		return
 	}
 	switch v.Kind() {
 	case reflect.String:
@@ -168,6 +184,9 @@ func (f *File) decode(path string, at Pos, n ast.Node, v reflect.Value) {
 		}
 	case reflect.Struct:
 		f.fields(path, n, v)
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		f.decode(path, at, n, v.Elem())
 	default:
 		panic(fmt.Sprintf("config: no way to read a %s", v.Type()))
 	}
@@ -177,16 +196,12 @@ func (f *File) decode(path string, at Pos, n ast.Node, v reflect.Value) {
 func (f *File) fields(path string, n ast.Node, v reflect.Value) {
 	known := map[string]reflect.Value{}
 	var names, needed []string
-	for i := range v.NumField() {
-		name, option, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
-		if name == "" {
-			continue
-		}
-		known[name], names = v.Field(i), append(names, name)
-		if option != "omitempty" {
+	keys(v, func(name string, field reflect.Value, need bool) {
+		known[name], names = field, append(names, name)
+		if need {
 			needed = append(needed, name)
 		}
-	}
+	})
 	entries := f.entries(path, n)
 	if f.Broken(path) {
 		return
@@ -210,6 +225,19 @@ func (f *File) fields(path string, n ast.Node, v reflect.Value) {
 	for name := range meant {
 		if _, ok := f.places[under(path, name)]; !ok {
 			f.broken[under(path, name)] = true // misspelt: not wrong in another way too
+		}
+	}
+}
+
+// keys lists the keys of a struct with their fields, and whether they must be
+// given.
+func keys(v reflect.Value, each func(name string, field reflect.Value, need bool)) {
+	for i := range v.NumField() {
+		switch name, option, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ","); {
+		case option == "inline":
+			keys(v.Field(i), each)
+		case name != "":
+			each(name, v.Field(i), option != "omitempty")
 		}
 	}
 }

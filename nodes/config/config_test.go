@@ -20,11 +20,21 @@ type pond struct {
 	Words []string          `yaml:"words,omitempty"`
 	Ducks []duck            `yaml:"ducks,omitempty"`
 	Banks map[string]string `yaml:"banks,omitempty"`
+	Since time.Time         `yaml:"since,omitempty"`
+	Owner *owner            `yaml:"owner,omitempty"`
+}
+
+type owner struct {
+	Name string `yaml:"name"`
 }
 
 type duck struct {
+	bird `yaml:",inline"`
+	Age  int `yaml:"age"`
+}
+
+type bird struct {
 	Name string `yaml:"name"`
-	Age  int    `yaml:"age"`
 }
 
 func TestRead(t *testing.T) {
@@ -39,12 +49,15 @@ ducks:
   - name: raj
     age: 3
 banks: {north: reed, south: "mud: soft"}
+since: 2026-03-02T14:00:00+01:00
+owner: {name: lee}
 `), &got)
 	require.NoError(t, f.Err())
 	require.Empty(t, cmp.Diff(pond{
 		Name: "mill", Depth: 7, Deep: true, Every: 90 * time.Second, Words: []string{"a", "1.5"},
-		Ducks: []duck{{"ana", 2}, {"raj", 3}}, Banks: map[string]string{"north": "reed", "south": "mud: soft"},
-	}, got))
+		Ducks: []duck{{bird{"ana"}, 2}, {bird{"raj"}, 3}}, Banks: map[string]string{"north": "reed", "south": "mud: soft"},
+		Since: time.Date(2026, 3, 2, 13, 0, 0, 0, time.UTC), Owner: &owner{"lee"},
+	}, got, cmp.AllowUnexported(duck{})))
 	require.True(t, f.Given("ducks[1].age"))
 	require.False(t, f.Given("depth"))
 
@@ -74,23 +87,35 @@ func TestWrong(t *testing.T) {
 		"name: a\nducks: {}":                   "2:8: ducks: want a list, got a mapping",
 		"name: a\nducks:\n- {nam: x, age: 1}":  "3:4: unknown key \"nam\"; did you mean name?",
 		"name: a\nducks:\n- {name: x}":         "3:3: ducks[0].age: the key is missing",
+		"name: a\nsince: noon":                 "2:8: since: \"noon\" is no instant such as 2026-03-07T02:00:00Z",
+		"name: a\nsince: []":                   "2:8: since: want an instant such as 2026-03-07T02:00:00Z, got a list",
+		"name: a\nowner: {nam: x}":             "2:9: unknown key \"nam\"; did you mean name?",
+		"name: a\nowner: x":                    "2:8: owner: want a mapping, got text",
 		"name: &a b":                           "1:7: anchors (&) are not allowed",
 		"name: a\n---\nname: b":                "3:1: a second document; a file holds one",
 		"name: a\n\tdepth: 1":                  "2:1: a tab; use spaces",
 		"depth: 99999999999999999999\nname: a": "1:8: depth: want a whole number, got text",
 	} {
-		f := config.Read("f", []byte(text), &pond{})
+		var p pond
+		f := config.Read("f", []byte(text), &p)
 		require.EqualError(t, f.Err(), "f:"+strings.ReplaceAll(want, "\n", "\nf:"), text)
 	}
 }
 
-// Nothing that follows from an error is reported beside it.
+// Nothing that follows from an error is reported beside it, and what is right is
+// read.
 func TestBroken(t *testing.T) {
 	var p pond
-	f := config.Read("f", []byte("naem: a\nducks: [{name: x, age: old}]"), &p)
+	f := config.Read("f", []byte("name: ["), &p)
+	f.Failf("", "is no pond")
+	f.Failf("depth", "is 0")
+	require.EqualError(t, f.Err(), "f:1:7: not valid YAML: sequence end token ']' not found")
+
+	f = config.Read("f", []byte("naem: a\nducks: [{name: x, age: old}]"), &p)
 	f.Failf("name", "is empty")
 	f.Failf("ducks[0].age", "is too low")
 	f.Failf("ducks[0].name", "is short")
+	require.Equal(t, "x", p.Ducks[0].Name)
 	require.EqualError(t, f.Err(), "f:1:1: unknown key \"naem\"; did you mean name?\n"+
 		"f:2:16: ducks[0].name: is short\nf:2:24: ducks[0].age: want a whole number, got text")
 }
@@ -100,6 +125,10 @@ func FuzzRead(f *testing.F) {
 	f.Add("? a\n: b")
 	f.Add("name: |\n  a\nevery: 1s")
 	f.Add("- - - -")
+	f.Add("name: [\n")
+	f.Add("ducks: !tag\nx")
+	f.Add("owner: &a {}\nducks: *a\n")
+	f.Add("ducks: [{}, null, 1]\nowner:\nsince: 2026-03-02")
 	f.Fuzz(func(t *testing.T, text string) {
 		var p pond
 		if err := config.Read("f", []byte(text), &p).Err(); err != nil {

@@ -1,12 +1,18 @@
 package config
 
+import (
+	"slices"
+	"strings"
+)
+
 // Nearest gives the known word that word was most likely meant to be, or "" if
-// none is close. Of several equally close ones the first wins. The work is in
-// proportion to the number of known words.
+// none is close or word is one of them. However many letters are in another case
+// count as one mistake. Of several equally close words the first wins. The work
+// is in proportion to the number of known words.
 func Nearest(word string, known []string) string {
 	best, bestDistance := "", 1+len(word)/3
-	if len(word) > maxWord {
-		return "" // nobody mistypes at that length
+	if len(word) > maxWord || slices.Contains(known, word) {
+		return "" // nobody mistypes at that length, or nothing is mistyped
 	}
 	for _, k := range known {
 		if best != "" && bestDistance == 1 {
@@ -15,10 +21,9 @@ func Nearest(word string, known []string) string {
 		if len(k) > len(word)+4*bestDistance || len(word) > len(k)+4*bestDistance {
 			continue // too far apart, whatever the characters
 		}
-		if d := distance(word, k); d > 0 && d <= bestDistance {
-			if best == "" || d < bestDistance {
-				best, bestDistance = k, d
-			}
+		d := max(1, distance(strings.ToLower(word), strings.ToLower(k)))
+		if d < bestDistance || best == "" && d == bestDistance {
+			best, bestDistance = k, d
 		}
 	}
 	return best

@@ -11,6 +11,7 @@ func TestNearest(t *testing.T) {
 	for word, want := range map[string]string{
 		"us-eats": "us-east", "us-aest": "us-east", "useast": "us-east", "us-wast": "us-east", "eu-wets": "eu-west",
 		"ww": "www", "w": "", "moon": "", "us-east": "", "": "",
+		"WWW": "www", "US-Eats": "us-east",
 	} {
 		require.Equal(t, want, Nearest(word, known), word)
 	}

@@ -68,8 +68,27 @@ func TakenOver(h History, f Fault, region string, within time.Duration) Verdict 
 	return d.verdict(name, "never", Span(within))
 }
 
+// LeaderStays judges that whoever led a region's cell first leads it to the end.
+// It counts the regions.
+func LeaderStays(h History) Verdict {
+	var d docket
+	first := map[string]Led{}
+	for _, l := range h.Leaders {
+		was, ok := first[l.Region]
+		if !ok {
+			d.judged++
+			first[l.Region] = l
+			continue
+		}
+		d.broke(l.At, "%s at %s leads %s in epoch %d, as %s did in epoch %d since %s",
+			l.Name, Offset(l.At), l.Region, l.Epoch, was.Name, was.Epoch, Offset(was.At))
+	}
+	return d.verdict("leaders that were replaced", fmt.Sprint(d.broken), "0")
+}
+
 // TablesAgree judges that, a time after the fault healed, all processes of a
-// region hold the same table. It counts the processes.
+// region hold the same table, and none of an epoch before that of the leader when
+// the fault healed. It counts the processes.
 func TablesAgree(h History, f Fault, within time.Duration) Verdict {
 	var d docket
 	deadline := f.Until + within
@@ -88,10 +107,19 @@ func TablesAgree(h History, f Fault, within time.Duration) Verdict {
 			newest[t.Region] = t
 		}
 	}
+	leaders := map[string]Led{}
+	for _, l := range h.Leaders {
+		if l.At <= f.Until {
+			leaders[l.Region] = l
+		}
+	}
 	for _, process := range order {
 		d.judged++
 		t := held[process]
-		if n := newest[t.Region]; n.after(t) {
+		if l := leaders[t.Region]; t.Epoch < l.Epoch {
+			d.broke(deadline, "%s at %s holds table %d.%d of %s, which %s leads in epoch %d since %s",
+				process, Offset(deadline), t.Epoch, t.Revision, t.Region, l.Name, l.Epoch, Offset(l.At))
+		} else if n := newest[t.Region]; n.after(t) {
 			d.broke(deadline, "%s at %s holds table %d.%d of %s, %s holds %d.%d",
 				process, Offset(deadline), t.Epoch, t.Revision, t.Region, n.Process, n.Epoch, n.Revision)
 		}

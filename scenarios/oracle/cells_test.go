@@ -37,6 +37,23 @@ func TestOneLeader(t *testing.T) {
 	require.False(t, oracle.OneLeader(oracle.History{}).OK, "nothing was judged")
 }
 
+func TestLeaderStays(t *testing.T) {
+	h := oracle.History{Leaders: []oracle.Led{led(time.Second, "a", 1), {At: 2 * time.Second, Region: "eu-west", Name: "c", Epoch: 1}}}
+	v := oracle.LeaderStays(h)
+	require.True(t, v.OK)
+	require.Equal(t, 2, v.Judged)
+	h.Leaders = append(h.Leaders, led(9*time.Second, "b", 2))
+	require.Equal(t, "b at 0:09 leads us-east in epoch 2, as a did in epoch 1 since 0:01", oracle.LeaderStays(h).First)
+	require.False(t, oracle.LeaderStays(oracle.History{}).OK, "nothing was judged")
+}
+
+// What one process says at one instant is sorted by its text, where 1.10 is before 1.9.
+func TestTablesOfOneInstantHaveNoOrder(t *testing.T) {
+	h := oracle.History{Tables: []oracle.Heard{heard(time.Second, "p", 1, 10), heard(time.Second, "p", 1, 9)}}
+	h.Sort()
+	require.True(t, oracle.OneLeader(h).OK)
+}
+
 func TestTakenOver(t *testing.T) {
 	f := oracle.Fault{ID: "x", From: 10 * time.Second, Until: time.Minute}
 	h := oracle.History{Lasts: time.Hour, Leaders: []oracle.Led{led(time.Second, "a", 1), led(28*time.Second, "b", 2)}}
@@ -61,4 +78,9 @@ func TestTablesAgree(t *testing.T) {
 	require.False(t, v.OK)
 	require.Equal(t, "q at 0:30 holds table 1.1 of us-east, p holds 2.1", v.First)
 	require.False(t, oracle.TablesAgree(oracle.History{}, f, time.Second).OK)
+
+	h.Leaders = []oracle.Led{led(time.Second, "a", 1), led(12*time.Second, "b", 3), led(25*time.Second, "c", 4)}
+	v = oracle.TablesAgree(h, f, 30*time.Second)
+	require.False(t, v.OK, "they agree on a table of nobody who leads")
+	require.Equal(t, "p at 0:50 holds table 2.1 of us-east, which b leads in epoch 3 since 0:12", v.First)
 }

@@ -232,6 +232,7 @@ func (h *History) Sort() {
 		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.From, b.From))
 	})
 	slices.SortStableFunc(h.Tables, func(a, b Heard) int {
-		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Process, b.Process))
+		// What a process says at one instant is in no order of its own.
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Process, b.Process), cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.Revision, b.Revision))
 	})
 }

@@ -130,6 +130,7 @@ func all() map[string]judgement {
 		"dns-moved":            func(h oracle.History) oracle.Verdict { return oracle.DNSMoved(h, lost, dns, sec(120)) },
 		"clients-recovered":    func(h oracle.History) oracle.Verdict { return oracle.ClientsRecovered(h, lost, 9900, sec(300)) },
 		"pages":                func(h oracle.History) oracle.Verdict { return oracle.Pages(h, paging) },
+		"tunnels-kept":         func(h oracle.History) oracle.Verdict { return oracle.TunnelsKept(h, lost, 5000, sec(20)) },
 		"superseded-owners":    func(h oracle.History) oracle.Verdict { return oracle.SupersededOwners(h, lost, sec(60)) },
 		"home":                 func(h oracle.History) oracle.Verdict { return oracle.Home(h, lost, dns, sec(600), sec(900)) },
 		"moves":                func(h oracle.History) oracle.Verdict { return oracle.Moves(h, dns, oracle.Range{Min: 2, Max: 2}) },
@@ -147,6 +148,7 @@ func TestGoodHistory(t *testing.T) {
 		"dns-moved":            {Name: "DNS moved at both providers", Measured: "52 s", Budget: "2m", Judged: 2},
 		"clients-recovered":    {Name: "99 % of clients recovered", Measured: "1m02s", Budget: "5m", Judged: 2},
 		"pages":                {Name: "pages to each admin", Measured: "1, all-clear 1", Budget: "1-2, all-clear 1", Judged: 2},
+		"tunnels-kept":         {Name: "tunnels kept, for 20 s", Measured: "100 %", Budget: "50 %", Judged: 2},
 		"superseded-owners":    {Name: "on a superseded owner, 1m on", Measured: "0", Budget: "0", Judged: 4},
 		"home":                 {Name: "home after us-east healed", Measured: "11m03s", Budget: "15m", Judged: 4},
 		"moves":                {Name: "moves of each name", Measured: "2", Budget: "2", Judged: 2},
@@ -275,6 +277,15 @@ func TestBadHistories(t *testing.T) {
 			"1", "ben at 32:04 is on us-east-2-2222222222222222 of " + usHost + ", anna on " + us3 + " since 31:04"},
 		{"superseded-owners", "a tunnel outlives the return home", streams(client("anna").up(1).sub(1, oracle.Fresh, pos(us1, 5)).cut(330, "silent").up(350).sub(350, oracle.Gap, pos(eu2, 0))),
 			"1", "anna at 31:49 is on " + eu2 + " of " + usHost + ", at home in us-east since 30:49"},
+
+		{"superseded-owners", "what is published goes to another owner", func(h *oracle.History) {
+			h.Streams = history(2100, client("anna").up(1862).sub(1862, oracle.Fresh, pos(us3, 5))).Streams
+			h.Publishes = []oracle.Publish{published(1863, pos("us-east-2-2222222222222222", 1), "x"), published(1930, pos("us-east-2-2222222222222222", 2), "y")}
+		}, "1", "anna at 32:10 is on " + us3 + " of " + usHost + ", pub publishes to us-east-2-2222222222222222 since 31:03"},
+
+		{"tunnels-kept", "both are cut soon", func(h *oracle.History) {
+			h.Streams = history(2100, client("anna").up(1).cut(302, "closed 4001").up(303), client("ben").up(2).cut(319, "reset"), client("zoe").up(3).cut(310, oracle.Stopped)).Streams
+		}, "33.33 %", "anna at 5:02, closed 4001; 2 of 3 were cut by 5:20"},
 
 		{"home", "one provider never returns", func(h *oracle.History) { h.Served = h.Served[:5] },
 			"never (3 of 4)", "o at 35:00, ocean-1 does not have " + usHost + " in us-east"},

@@ -9,8 +9,8 @@ import (
 
 // SupersededOwners judges that nobody sits for longer than after on a channel's
 // former owner: on one in a region that, by all authorities, is not the home of
-// the channel's host, or on another than somebody who came later to the same
-// channel in the same region. Time counts from the change of home or that
+// the channel's host, or on another than somebody who came or published later to
+// the same channel in the same region. Time counts from the change of home or that
 // coming, or from when the fault healed, whichever is later, since who is cut
 // off cannot learn that it was superseded. It counts the subscriptions that
 // lasted beyond the healing.
@@ -22,6 +22,7 @@ func SupersededOwners(h History, f Fault, after time.Duration) Verdict {
 	for _, s := range all {
 		rivals[s.channel] = append(rivals[s.channel], s)
 	}
+	publishedElsewhere(h, f, after, rivals, &d)
 	for _, s := range all {
 		if s.until <= f.Until || s.region() == "" {
 			continue
@@ -49,6 +50,66 @@ func SupersededOwners(h History, f Fault, after time.Duration) Verdict {
 		}
 	}
 	return d.verdict("on a superseded owner, "+Span(after)+" on", strconv.Itoa(d.broken), "0")
+}
+
+// publishedElsewhere notes who still listens to one owner of a channel while what
+// is published goes to another, and has for longer than after.
+func publishedElsewhere(h History, f Fault, after time.Duration, on map[channel][]*session, d *docket) {
+	type owner struct {
+		channel
+		incarnation string
+	}
+	since := map[owner]time.Duration{} // its first publication
+	for _, p := range h.Publishes {
+		if p.Outcome != OK {
+			continue
+		}
+		at := channel{p.Host, p.Key, p.Channel}
+		o := owner{at, p.Position.Incarnation}
+		if _, ok := since[o]; !ok {
+			since[o] = p.At
+		}
+		for _, s := range on[at] {
+			if s.base.Incarnation != o.incarnation && s.region() == incarnationRegion(o.incarnation) &&
+				since[o] > s.from && p.At > max(since[o], f.Until)+after && s.until > p.At {
+				d.broke(p.At, "%s at %s is on %s of %s, %s publishes to %s since %s",
+					s.client, Offset(p.At), s.base.Incarnation, s.host, p.Client, o.incarnation, Offset(since[o]))
+			}
+		}
+	}
+}
+
+// TunnelsKept judges that of the tunnels that are open when the fault strikes, a
+// share, in basis points, is open without a break for some time after. It counts
+// those tunnels.
+func TunnelsKept(h History, f Fault, share int, span time.Duration) Verdict {
+	var d docket
+	open, cut := map[seat]bool{}, map[seat]bool{}
+	var first Stream
+	for _, e := range h.Streams {
+		at := seat{e.Client, channel{host: e.Host, key: e.Key}}
+		switch {
+		case e.At > f.From+span:
+		case e.At <= f.From && e.Kind == Connected:
+			open[at] = true
+		case e.At <= f.From && e.Kind == Disconnected:
+			delete(open, at)
+		case e.Kind == Disconnected && e.Why != Stopped && open[at] && !cut[at]:
+			if len(cut) == 0 {
+				first = e
+			}
+			cut[at] = true
+		}
+	}
+	d.judged = len(open)
+	kept := 0
+	if d.judged > 0 {
+		kept = (d.judged - len(cut)) * 10000 / d.judged
+	}
+	if kept < share {
+		d.broke(first.At, "%s at %s, %s; %d of %d were cut by %s", first.Client, Offset(first.At), first.Why, len(cut), d.judged, Offset(f.From+span))
+	}
+	return d.verdict("tunnels kept, for "+Span(span), Percent(kept), Percent(share))
 }
 
 // Home judges that, within a time of the fault's healing and not before another

@@ -1,15 +1,11 @@
 package story
 
-import (
-	"slices"
-
-	"github.com/espra/protoplex/nodes/config"
-)
+import "github.com/espra/protoplex/nodes/config"
 
 // suggest gives "; did you mean X?", or "" if no known word is close.
 func (r *reader) suggest(word string, known []string) string {
-	if len(r.errs) >= maxErrors || slices.Contains(known, word) {
-		return "" // nobody will see it, or nothing to suggest
+	if len(r.errs) >= maxErrors {
+		return "" // nobody will see it
 	}
 	// Beyond that many there are only clients, whose names nobody types.
 	return config.Suggest(word, known[:min(len(known), maxMachines)])

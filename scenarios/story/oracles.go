@@ -50,6 +50,12 @@ var Oracles = []Oracle{
 		check:  func(j *judge) { j.needSeeds() },
 	},
 	{
+		Name:   "leader-stays",
+		About:  "who leads a cell at first leads it to the end",
+		Scopes: []Scope{Throughout},
+		check:  func(j *judge) { j.needSeeds() },
+	},
+	{
 		Name:   "taken-over",
 		About:  "a region's cell has a new leader",
 		Scopes: []Scope{After, AfterHeals},
@@ -108,6 +114,16 @@ var Oracles = []Oracle{
 			{Name: "all-clear", Type: TypeCounts, About: "texts to each admin when it closes"},
 		},
 		check: func(j *judge) { j.needPaging(); j.needHealing("all-clear"); j.needNoContradiction() },
+	},
+	{
+		Name:   "tunnels-kept",
+		About:  "of the tunnels that are open at that moment, a share stays open",
+		Scopes: []Scope{After, AfterHeals},
+		Params: []Param{
+			{Name: "share", Type: TypeShare, Required: true, About: "of the tunnels"},
+			{Name: "for", Type: TypeDuration, Required: true, About: "from the fault's start, or from its end"},
+		},
+		check: func(j *judge) { j.needSubscribers() },
 	},
 	{
 		Name:   "superseded-owners",

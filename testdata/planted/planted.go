@@ -3,16 +3,18 @@
 // proves nothing.
 //
 // A bug is a file NAME.yaml: what is wrong, the edits that plant it, the story
-// that must catch it, and by what. Build makes a program with the bug out of an
-// overlay, and leaves the source tree as it is. What may fail is an edit whose
-// old text is no longer in its file exactly once: the code has moved on, and the
-// bug has to follow. Start reading at Load.
+// that must catch it, and by what. Where no story can, it names the test that
+// does, so that the list tells both. Build makes a program with the bug out of an
+// overlay, and Test runs that test on one; they leave the source tree as it is.
+// What may fail is an edit whose old text is no longer in its file exactly once:
+// the code has moved on, and the bug has to follow. Start reading at Load.
 package planted
 
 import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -32,8 +34,9 @@ type Bug struct {
 	Name     string `yaml:"-"`
 	Title    string `yaml:"bug"`
 	Edits    []Edit `yaml:"edits"`
-	Story    string `yaml:"story"`     // that must catch it
-	CaughtBy string `yaml:"caught-by"` // how the verdict's name begins, or Verify
+	Story    string `yaml:"story"`     // that must catch it, if one can
+	Package  string `yaml:"package"`   // else the folder of the test that does
+	CaughtBy string `yaml:"caught-by"` // how the verdict's name begins, or Verify; or the test's name
 }
 
 // Edit replaces a text that is in a file once.
@@ -69,8 +72,8 @@ func Load(root, name string) (*Bug, error) {
 	if err := yaml.UnmarshalWithOptions(data, b, yaml.Strict()); err != nil {
 		return nil, fmt.Errorf("read planted bug %s: %w", name, err)
 	}
-	if b.Title == "" || len(b.Edits) == 0 || b.Story == "" || b.CaughtBy == "" {
-		return nil, fmt.Errorf("read planted bug %s: want bug, edits, story and caught-by", name)
+	if b.Title == "" || len(b.Edits) == 0 || (b.Story == "") == (b.Package == "") || b.CaughtBy == "" {
+		return nil, fmt.Errorf("read planted bug %s: want bug, edits, caught-by, and either story or package", name)
 	}
 	return b, nil
 }
@@ -97,9 +100,31 @@ func (b *Bug) Files(root string) (map[string][]byte, error) {
 // Build builds the program with the bug in it, from the module at root, into
 // the directory, which must be an empty one of the caller's.
 func (b *Bug) Build(ctx context.Context, root, into string) (program string, err error) {
-	root, err = filepath.Abs(root)
-	if err != nil {
-		return "", fmt.Errorf("plant %s: %w", b.Name, err)
+	program = filepath.Join(into, "protoplex")
+	if out, err := b.run(ctx, root, into, "build", "-ldflags", "-s -w", "-o", program, "./cmd/protoplex"); err != nil {
+		return "", fmt.Errorf("plant %s: %w\n%s", b.Name, err, out)
+	}
+	return program, nil
+}
+
+// Test runs the test that must catch the bug, with the bug in the program, and
+// reports whether it fails. The directory is as that of Build.
+func (b *Bug) Test(ctx context.Context, root, into string) (fails bool, output string, err error) {
+	out, err := b.run(ctx, root, into, "test", "-count", "1", "-run", "^"+b.CaughtBy+"$", "./"+b.Package)
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return false, out, nil
+	case errors.As(err, &exit) && strings.Contains(out, "--- FAIL: "):
+		return true, out, nil
+	}
+	return false, "", fmt.Errorf("plant %s: %w\n%s", b.Name, err, out)
+}
+
+// run runs the go command in the module as it is with the bug.
+func (b *Bug) run(ctx context.Context, root, into, verb string, args ...string) (output string, err error) {
+	if root, err = filepath.Abs(root); err != nil {
+		return "", err
 	}
 	files, err := b.Files(root)
 	if err != nil {
@@ -109,23 +134,20 @@ func (b *Bug) Build(ctx context.Context, root, into string) (program string, err
 	for name, text := range files {
 		edited := filepath.Join(into, strings.ReplaceAll(name, "/", "_"))
 		if err := os.WriteFile(edited, text, 0o600); err != nil {
-			return "", fmt.Errorf("plant %s: %w", b.Name, err)
+			return "", err
 		}
 		overlay.Replace[filepath.Join(root, filepath.FromSlash(name))] = edited
 	}
 	data, err := json.Marshal(overlay)
 	if err != nil {
-		return "", fmt.Errorf("plant %s: %w", b.Name, err)
+		return "", err
 	}
 	list := filepath.Join(into, "overlay.json")
 	if err := os.WriteFile(list, data, 0o600); err != nil {
-		return "", fmt.Errorf("plant %s: %w", b.Name, err)
+		return "", err
 	}
-	program = filepath.Join(into, "protoplex")
-	cmd := exec.CommandContext(ctx, "go", "build", "-overlay", list, "-o", program, "./cmd/protoplex")
+	cmd := exec.CommandContext(ctx, "go", append([]string{verb, "-overlay", list}, args...)...)
 	cmd.Dir = root
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("plant %s: %w\n%s", b.Name, err, out)
-	}
-	return program, nil
+	out, err := cmd.CombinedOutput()
+	return string(out), err
 }
