@@ -10,6 +10,7 @@ import (
 	"github.com/espra/protoplex/scenarios/oracle"
 	"github.com/espra/protoplex/scenarios/story"
 	"github.com/espra/protoplex/sim"
+	"github.com/espra/protoplex/sim/report"
 )
 
 // Options are what a run depends on beside its story, and what it tells on the
@@ -26,6 +27,8 @@ type Options struct {
 	Progress func(at, lasts time.Duration)
 	// Keep every event for the report, not only those that tell the story.
 	Verbose bool
+	// Record keeps what [Report.WritePage] needs.
+	Record bool
 }
 
 // Report is what a run was.
@@ -39,6 +42,8 @@ type Report struct {
 	Idle     []story.Event // faults that touched nothing
 	Result   sim.Result    // filled in by Run
 	History  oracle.History
+
+	recorded *report.Recorder // nil unless that was asked for
 }
 
 // Held tells whether all expectations held and every fault did something.
@@ -99,6 +104,10 @@ func Play(w *sim.World, s *story.Story, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	var recorder *report.Recorder
+	if o.Record {
+		recorder = report.Record(w)
+	}
 	watch := newWatcher(p, o.Verbose)
 	w.Observe(watch.event)
 	log, err := p.startClients()
@@ -116,7 +125,10 @@ func Play(w *sim.World, s *story.Story, o Options) (*Report, error) {
 
 	h := log.History()
 	watch.complete(&h, lasts)
-	r := &Report{Story: s, Seed: w.Seed(), History: h}
+	if recorder != nil {
+		recorder.Stop()
+	}
+	r := &Report{Story: s, Seed: w.Seed(), History: h, recorded: recorder}
 	r.Lines = watch.lines(&h)
 	r.Seen = oracle.Seen(h, windows(s, lasts))
 	if lasts < s.Lasts {

@@ -1,0 +1,81 @@
+// What led to what. Code takes no virtual time: all that a machine does at one
+// nanosecond is one step, set off by what arrived at that nanosecond, or by a
+// timer where nothing did.
+
+class Causes {
+  constructor(run) {
+    this.run = run;
+    const lists = () => run.head.machines.map(() => []);
+    this.arrivals = lists(); // messages by receiver, in order of arrival
+    this.sends = lists();    // messages by sender, in order of sending, once asked for
+    this.events = lists();
+    for (let i = 0; i < run.messages.count; i++) this.arrivals[run.messages.to[i]].push(i);
+    for (let i = 0; i < run.events.count; i++) if (run.events.machine[i] >= 0) this.events[run.events.machine[i]].push(i);
+    this.sorted = new Set();
+  }
+
+  sent(machine) {
+    if (this.sorted.size === 0) for (let i = 0; i < this.run.messages.count; i++) this.sends[this.run.messages.from[i]].push(i);
+    if (!this.sorted.has(machine)) {
+      const sent = this.run.messages.sent;
+      this.sends[machine].sort((a, b) => sent[a] - sent[b] || a - b);
+    }
+    this.sorted.add(machine);
+    return this.sends[machine];
+  }
+
+  // at gives those of a list whose time is exactly t.
+  static at(list, time, t) {
+    let low = 0, high = list.length;
+    while (low < high) {
+      const mid = (low + high) >> 1;
+      if (time[list[mid]] < t) low = mid + 1; else high = mid;
+    }
+    const all = [];
+    while (low < list.length && time[list[low]] === t) all.push(list[low++]);
+    return all;
+  }
+
+  step(machine, t) {
+    const { messages, events } = this.run;
+    return {
+      machine, t,
+      arrivals: Causes.at(this.arrivals[machine], messages.at, t),
+      events: Causes.at(this.events[machine], events.at, t).filter(i => this.run.presence(i) !== "there"),
+      sends: Causes.at(this.sent(machine), messages.sent, t),
+    };
+  }
+
+  // back gives the messages that led to a step, the nearest first, and the step
+  // that began it all. Each is followed to what set off its sending.
+  back(step, limit = 400) {
+    const { messages } = this.run, seen = new Set();
+    let roots = [];
+    const open = [step];
+    while (open.length && seen.size < limit) {
+      const s = open.shift();
+      if (s.arrivals.length === 0) roots.push(s);
+      for (const m of s.arrivals) {
+        if (seen.has(m)) continue;
+        seen.add(m);
+        open.push(this.step(messages.from[m], messages.sent[m]));
+      }
+    }
+    return { messages: [...seen], roots, more: open.length > 0 };
+  }
+
+  // forth gives the messages that followed from a step, the earliest first.
+  forth(step, limit = 400) {
+    const { messages } = this.run, seen = new Set();
+    const open = [step];
+    while (open.length && seen.size < limit) {
+      const s = open.shift();
+      for (const m of s.sends) {
+        if (seen.has(m)) continue;
+        seen.add(m);
+        open.push(this.step(messages.to[m], messages.at[m]));
+      }
+    }
+    return { messages: [...seen].sort((a, b) => messages.at[a] - messages.at[b]), more: open.length > 0 };
+  }
+}
