@@ -75,7 +75,7 @@ type packed struct {
 
 // prepare puts together what the caller knows and what was recorded.
 func (r *Recorder) prepare(p Page) (*packed, error) {
-	moments := slices.Clone(r.moments)
+	moments := append(slices.Clone(r.moments), r.until)
 	for _, f := range p.Faults {
 		moments = append(moments, f.From, f.Until)
 	}

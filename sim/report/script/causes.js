@@ -5,17 +5,12 @@
 class Causes {
   constructor(run) {
     this.run = run;
-    const lists = () => run.head.machines.map(() => []);
-    this.arrivals = lists(); // messages by receiver, in order of arrival
-    this.sends = lists();    // messages by sender, in order of sending, once asked for
-    this.events = lists();
-    for (let i = 0; i < run.messages.count; i++) this.arrivals[run.messages.to[i]].push(i);
-    for (let i = 0; i < run.events.count; i++) if (run.events.machine[i] >= 0) this.events[run.events.machine[i]].push(i);
-    this.sorted = new Set();
+    this.sends = null; // messages by sender
+    this.sorted = new Set(); // those of them that are in order of sending
   }
 
   sent(machine) {
-    if (this.sorted.size === 0) for (let i = 0; i < this.run.messages.count; i++) this.sends[this.run.messages.from[i]].push(i);
+    if (!this.sends) this.sends = sort(this.run.messages.count, this.run.messages.from, this.run.head.machines.length);
     if (!this.sorted.has(machine)) {
       const sent = this.run.messages.sent;
       this.sends[machine].sort((a, b) => sent[a] - sent[b] || a - b);
@@ -40,8 +35,8 @@ class Causes {
     const { messages, events } = this.run;
     return {
       machine, t,
-      arrivals: Causes.at(this.arrivals[machine], messages.at, t),
-      events: Causes.at(this.events[machine], events.at, t).filter(i => this.run.presence(i) !== "there"),
+      arrivals: Causes.at(this.run.arrivals[machine], messages.at, t),
+      events: Causes.at(this.run.told[machine], events.at, t).filter(i => this.run.presence(i) !== "there"),
       sends: Causes.at(this.sent(machine), messages.sent, t),
     };
   }

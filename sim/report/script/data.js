@@ -14,7 +14,6 @@ class Column {
     } while (b > 127);
     return v;
   }
-  get more() { return this.at < this.bytes.length; }
   part() {
     const n = this.next();
     this.at += n;
@@ -26,8 +25,16 @@ class Column {
     return n;
   }
   all(type) {
-    const values = new type(this.count());
-    for (let i = 0; i < values.length; i++) values[i] = this.next();
+    const values = new type(this.count()), { bytes } = this;
+    for (let i = 0, at = 0; i < values.length; i++) {
+      let v = 0, unit = 1, b;
+      do {
+        b = bytes[at++];
+        v += (b & 127) * unit;
+        unit *= 128;
+      } while (b > 127);
+      values[i] = v;
+    }
     return values;
   }
   sums() {
@@ -37,8 +44,26 @@ class Column {
   }
 }
 
+// sort lists the numbers below count by their bins, in order; below 0 is no bin.
+function sort(count, bin, bins) {
+  const size = new Uint32Array(bins);
+  for (let i = 0; i < count; i++) if (bin[i] >= 0) size[bin[i]]++;
+  const lists = Array.from(size, n => new Uint32Array(n));
+  size.fill(0);
+  for (let i = 0; i < count; i++) if (bin[i] >= 0) lists[bin[i]][size[bin[i]]++] = i;
+  return lists;
+}
+
+// pick gives the values at the places of a list.
+function pick(values, list, type = values.constructor) {
+  const all = new type(list.length);
+  for (let i = 0; i < list.length; i++) all[i] = values[list[i]];
+  return all;
+}
+
 async function readRun(text) {
-  const packed = Uint8Array.from(atob(text), c => c.charCodeAt(0));
+  const letters = atob(text), packed = new Uint8Array(letters.length);
+  for (let i = 0; i < packed.length; i++) packed[i] = letters.charCodeAt(i);
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
   const parts = new Column(new Uint8Array(await new Response(stream).arrayBuffer()));
   const run = { head: JSON.parse(new TextDecoder().decode(parts.part().bytes)) };
@@ -64,16 +89,18 @@ async function readRun(text) {
   const conn = parts.part().all(Uint32Array);
   m.kind = parts.part().all(Uint32Array);
   m.size = parts.part().all(Int32Array).map(n => n - 1); // -1 is unknown
-  m.name = conn.map(i => c.name[i]);
-  m.number = Float64Array.from(conn, i => c.number[i]);
-  m.from = Uint32Array.from(conn, i => c.from[i]);
-  m.to = Uint32Array.from(conn, i => c.to[i]);
+  m.name = pick(c.name, conn);
+  m.number = pick(c.number, conn);
+  m.from = pick(c.from, conn);
+  m.to = pick(c.to, conn);
   m.sent = new Float64Array(m.count);
   const causes = parts.part(), took = parts.part();
   for (let i = 0; i < m.count; i++) {
     const back = causes.next();
     m.sent[i] = back ? m.at[i - back] : m.at[i] - took.next();
   }
+  run.arrivals = sort(m.count, m.to, h.machines.length);
+  run.told = sort(e.count, e.machine, h.machines.length);
   run.counts = h.machines.map(() => parts.part().all(Uint32Array));
 
   // An event that has a field for an error is one.

@@ -3,11 +3,19 @@
 // at any zoom, by looking up places in sorted rows.
 
 class Row {
-  constructor(name, machines, detail) {
-    this.name = name;
-    this.machines = machines;
-    this.detail = detail;
-    this.head = false;
+  constructor(run, name, machines, detail, arrived, told) {
+    Object.assign(this, { run, name, machines, detail, lists: { arrived, told }, head: false, found: null });
+  }
+
+  // What arrived and what was told here: places in the run, and their moments.
+  get arrived() { return this.row("arrived", this.run.messages.at); }
+  get told() { return this.row("told", this.run.events.at); }
+
+  row(what, time) {
+    const list = this.lists[what];
+    const value = { list, at: pick(time, list) };
+    Object.defineProperty(this, what, { value });
+    return value;
   }
 }
 
@@ -16,36 +24,17 @@ class Lanes {
     this.run = run;
     this.height = 20;
     const { head, messages, events } = run;
-    this.groups = head.groups.map(g => {
-      const top = new Row(g.name, g.machines, String(g.machines.length));
-      top.head = true;
-      const rows = g.machines.map(m => new Row(head.machines[m].name, [m], head.machines[m].zone || ""));
-      return { top, rows, folded: g.folded };
-    });
-    // Per machine, and per group.
     const group = new Int32Array(head.machines.length);
-    this.groups.forEach((g, i) => { for (const m of g.top.machines) group[m] = i; });
-    const collect = (count, time, machine) => {
-      const n = head.machines.length, size = new Uint32Array(n + this.groups.length);
-      for (let i = 0; i < count; i++) if (machine[i] >= 0) { size[machine[i]]++; size[n + group[machine[i]]]++; }
-      const lists = Array.from(size, s => new Uint32Array(s));
-      size.fill(0);
-      for (let i = 0; i < count; i++) if (machine[i] >= 0) for (const r of [machine[i], n + group[machine[i]]]) lists[r][size[r]++] = i;
-      return lists.map(list => ({ list, at: Float64Array.from(list, i => time[i]) }));
-    };
-    const arrived = collect(messages.count, messages.at, messages.to);
-    const told = collect(events.count, events.at, events.machine);
+    head.groups.forEach((g, i) => { for (const m of g.machines) group[m] = i; });
+    const groupOf = machines => machines.map(m => m < 0 ? -1 : group[m]);
+    const arrived = sort(messages.count, groupOf(messages.to), head.groups.length);
+    const told = sort(events.count, groupOf(events.machine), head.groups.length);
     this.lost = head.lost[1].map(([a, b]) => [a * second, b * second]);
-    const sums = machines => {
-      const n = Math.max(...machines.map(m => run.counts[m].length), 0), sum = new Float64Array(n + 1);
-      for (const m of machines) run.counts[m].forEach((v, i) => { sum[i + 1] += v; });
-      for (let i = 1; i <= n; i++) sum[i] += sum[i - 1];
-      return sum;
-    };
-    const fill = (row, i) => { row.arrived = arrived[i]; row.told = told[i]; row.found = null; row.sums = this.lost.length ? sums(row.machines) : null; };
-    this.groups.forEach((g, i) => {
-      fill(g.top, head.machines.length + i);
-      for (const row of g.rows) fill(row, row.machines[0]);
+    this.groups = head.groups.map((g, i) => {
+      const top = new Row(run, g.name, g.machines, String(g.machines.length), arrived[i], told[i]);
+      top.head = true;
+      const rows = g.machines.map(m => new Row(run, head.machines[m].name, [m], head.machines[m].zone || "", run.arrivals[m], run.told[m]));
+      return { top, rows, folded: g.folded };
     });
     this.arrange();
   }
@@ -75,15 +64,20 @@ class Lanes {
     return true;
   }
 
-  // total is how many messages had arrived in a row by t, where single ones are lost.
+  // total is how many messages had arrived in a row by t, as the counts have it.
   total(row, t) {
+    if (!row.sums) {
+      const n = Math.max(...row.machines.map(m => this.run.counts[m].length), 0), sums = row.sums = new Float64Array(n + 1);
+      for (const m of row.machines) this.run.counts[m].forEach((v, i) => { sums[i + 1] += v; });
+      for (let i = 1; i <= n; i++) sums[i] += sums[i - 1];
+    }
     const x = Math.max(0, Math.min(t / this.run.head.step, row.sums.length - 1)), i = Math.floor(x);
     return row.sums[i] + (i + 1 < row.sums.length ? (x - i) * (row.sums[i + 1] - row.sums[i]) : 0);
   }
 
   // density counts the arrivals of a row in columns of equal width.
   density(row, t0, width, columns, into) {
-    const counted = row.sums !== null && (width > this.run.head.step / 2 || this.lost.some(([a, b]) => a < t0 + width * columns && b > t0));
+    const counted = this.lost.length > 0 && (width > this.run.head.step / 2 || this.lost.some(([a, b]) => a < t0 + width * columns && b > t0));
     let before = counted ? this.total(row, t0) : lower(row.arrived.at, t0), most = 0;
     for (let i = 0; i < columns; i++) {
       const t = t0 + (i + 1) * width;

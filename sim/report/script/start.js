@@ -49,7 +49,7 @@ function showChosen(run, timeline) {
   told(before, [...back.messages].sort((a, b) => messages.at[a] - messages.at[b]).slice(-200));
   if (back.more) add(led, "p", "More came before that.", "quiet");
   if (back.messages.length === 0) {
-    const list = timeline.causes.arrivals[step.machine];
+    const list = run.arrivals[step.machine];
     let k = 0;
     for (let high = list.length; k < high;) { const mid = (k + high) >> 1; if (messages.at[list[mid]] < step.t) k = mid + 1; else high = mid; }
     if (k > 0) add(led, "h3", "What it had heard last", "plain");
