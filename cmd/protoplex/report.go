@@ -44,11 +44,8 @@ func (p pageFlags) check(trace string) error {
 
 // sweep removes what a run left that was interrupted while it wrote.
 func (p pageFlags) sweep() {
-	if p.file == "" {
-		return
-	}
-	if d, err := createDraft(p.file); err == nil {
-		d.discard()
+	if p.file != "" {
+		os.Remove(draftName(p.file))
 	}
 }
 
@@ -92,11 +89,20 @@ type draft struct {
 	name string // to be given; "" where what is written to is no plain file
 }
 
-func createDraft(name string) (*draft, error) {
-	// A pipe or a device is written to, not replaced; of a link, the file it names.
+// target is the file that a name stands for: where it is a link, what that names.
+func target(name string) string {
 	if real, err := filepath.EvalSymlinks(name); err == nil {
-		name = real
+		return real
 	}
+	return name
+}
+
+func draftName(name string) string { return target(name) + ".part" }
+
+// createDraft makes the draft of a file. A pipe or a device is written to, not
+// replaced.
+func createDraft(name string) (*draft, error) {
+	name = target(name)
 	switch info, err := os.Stat(name); {
 	case err == nil && info.IsDir():
 		return nil, fmt.Errorf("%s is a directory", name)
@@ -104,7 +110,7 @@ func createDraft(name string) (*draft, error) {
 		f, err := os.OpenFile(name, os.O_WRONLY, 0)
 		return &draft{file: f}, err
 	}
-	f, err := os.OpenFile(name+".part", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
+	f, err := os.OpenFile(draftName(name), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
 	return &draft{f, name}, err
 }
 

@@ -92,11 +92,11 @@ the same run, to the nanosecond; the last line carries the hash that proves it.`
 				return status{statusUsage, fmt.Errorf("--until %s: want a duration above zero", until)}
 			}
 			if os.Getenv(insideVar) == "" {
-				if err := writable(trace); err != nil {
-					return status{statusUsage, fmt.Errorf("write trace: %w", err)}
-				}
 				if err := page.check(trace); err != nil {
 					return status{statusUsage, err}
+				}
+				if err := writable(trace); err != nil {
+					return status{statusUsage, fmt.Errorf("write trace: %w", err)}
 				}
 				defer page.sweep()
 				return again(c.Context())

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/espra/protoplex/sim"
@@ -20,8 +21,10 @@ const (
 // messages or events than a page can carry it keeps those nearest to what the
 // world itself tells, to now, and to the moments that the page will show.
 type Recorder struct {
-	limits   limits
-	world    *sim.World
+	limits limits
+	world  *sim.World
+
+	mu       sync.Mutex // the world tells from its own goroutine; nothing changes once stopped
 	stopped  bool
 	from     time.Duration
 	until    time.Duration
@@ -76,9 +79,12 @@ func record(w *sim.World, l limits) *Recorder {
 
 // Stop ends the recording. It is called in the world, and before a page is written.
 func (r *Recorder) Stop() {
+	machines := r.world.Machines()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.stopped = true
 	r.until = r.world.Elapsed()
-	for _, m := range r.world.Machines() {
+	for _, m := range machines {
 		i := r.machine(m.Name())
 		r.machines[i].Region, r.machines[i].Zone = m.Region(), m.Zone()
 	}
@@ -95,6 +101,8 @@ func (r *Recorder) machine(name string) int32 {
 }
 
 func (r *Recorder) event(e sim.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.stopped {
 		return
 	}
@@ -115,6 +123,8 @@ func (r *Recorder) event(e sim.Event) {
 }
 
 func (r *Recorder) delivery(d sim.Delivery) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.stopped {
 		return
 	}

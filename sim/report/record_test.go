@@ -65,6 +65,7 @@ func TestPageCarriesTheRun(t *testing.T) {
 		r.Stop()
 		w.Emit("too late")
 		time.Sleep(time.Second)
+		w.Stats() // waits for the world, which tells from its own goroutine
 
 		d := decode(t, write(t, Page{}, r))
 		require.Len(t, d.events, 5)

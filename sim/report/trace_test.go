@@ -133,7 +133,7 @@ func TestCompare(t *testing.T) {
 		require.Equal(t, []string{"0s world/ same", "1s world/ here", "1s world/ later", "1s world/ twice", "1.0000006s m/p there why=x", "1.0000008s world/ twice"}, d.events)
 		require.Equal(t, []uint64{2, 0, 2 + 2*500, 2 + 2*700, 1, 1}, d.marks)
 		require.Equal(t, &against{Name: "a.jsonl", First: &difference{1, 0, "", `{"t":0,"event":"same"}`}, OnlyHere: 1, OnlyThere: 2}, d.head.Against)
-		require.Contains(t, page, "The two runs part at line 1 of their traces")
+		require.Contains(t, page, "the two runs part at")
 	})
 }
 

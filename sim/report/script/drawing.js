@@ -102,48 +102,42 @@ Object.assign(Timeline.prototype, {
 
   // drawEvents draws a mark for each event that has room for its own.
   drawEvents(g, row, top) {
-    const { list, at } = row.told, { events } = this.run, c = this.colour, mid = top + this.lanes.height / 2;
-    const gap = 3 / this.width * (this.t1 - this.t0), found = row.found;
-    const mark = (i, size) => {
-      const x = this.x(events.at[i]), presence = this.run.presence(i);
-      const colour = presence ? c.other : events.bad[i] ? c.bad : c.event;
-      g.beginPath();
-      g.moveTo(x, mid - size);
-      g.lineTo(x + size, mid);
-      g.lineTo(x, mid + size);
-      g.lineTo(x - size, mid);
-      g.closePath();
-      if (presence === "there") {
-        g.strokeStyle = colour;
-        g.lineWidth = 1.5;
-        g.stroke();
-      } else {
-        g.fillStyle = colour;
-        g.fill();
-      }
+    const { events } = this.run, c = this.colour, mid = top + this.lanes.height / 2;
+    const gap = 3 / this.width * (this.t1 - this.t0), found = this.lanes.found(row);
+    const diamond = (path, i, size) => {
+      const x = this.x(events.at[i]);
+      path.moveTo(x, mid - size);
+      path.lineTo(x + size, mid);
+      path.lineTo(x, mid + size);
+      path.lineTo(x - size, mid);
+      path.closePath();
     };
-    const each = (time, place, size) => {
-      for (let k = lower(at, this.t0 - gap); k < at.length && at[k] <= this.t1 + gap;) {
-        mark(list[k], size);
-        k = Math.max(k + 1, lower(at, at[k] + gap, k));
+    const draw = ({ list, at }, size) => {
+      const marks = { event: new Path2D(), bad: new Path2D(), here: new Path2D(), there: new Path2D() };
+      for (let k = lower(at, this.t0 - gap); k < at.length && at[k] <= this.t1 + gap; k = Math.max(k + 1, lower(at, at[k] + gap, k))) {
+        diamond(marks[this.run.presence(list[k]) || (events.bad[list[k]] ? "bad" : "event")], list[k], size);
       }
+      g.fillStyle = c.event;
+      g.fill(marks.event);
+      g.fillStyle = c.bad;
+      g.fill(marks.bad);
+      g.fillStyle = g.strokeStyle = c.other;
+      g.fill(marks.here);
+      g.lineWidth = 1.5;
+      g.stroke(marks.there);
     };
     g.globalAlpha = this.chosen ? .5 : found ? .18 : 1;
-    each(at, list, 4);
+    draw(row.told, 4);
     g.globalAlpha = 1;
-    if (found) {
-      let last = -Infinity;
-      for (let k = lower(Float64Array.from(found, i => events.at[i]), this.t0 - gap); k < found.length; k++) {
-        const t = events.at[found[k]];
-        if (t > this.t1 + gap) break;
-        if (t >= last + gap) { mark(found[k], 5); last = t; }
-      }
-    }
+    if (found) draw(found, 5);
     if (this.chosen && this.chosen.event !== undefined && row.machines.includes(events.machine[this.chosen.event])) {
-      mark(this.chosen.event, 6);
+      const path = new Path2D();
+      diamond(path, this.chosen.event, 6);
+      g.fillStyle = events.bad[this.chosen.event] ? c.bad : c.event;
+      g.fill(path);
       g.strokeStyle = c.fg;
       g.lineWidth = 1.5;
-      g.stroke();
+      g.stroke(path);
     }
   },
 

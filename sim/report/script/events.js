@@ -3,7 +3,6 @@
 class EventList {
   constructor(run, timeline) {
     Object.assign(this, { run, timeline, rows: [], height: 24 });
-    this.match = null; // of events, by place; null is all
     this.box = $("list");
     this.box.addEventListener("scroll", () => this.show());
     this.box.addEventListener("keydown", e => this.key(e));
@@ -20,28 +19,35 @@ class EventList {
   // words gives for each word that is searched for the texts and machines that hold it.
   words() {
     const { head } = this.run;
-    return $("search").value.toLowerCase().split(/\s+/).filter(w => w).map(w => ({
-      texts: Uint8Array.from(head.texts, t => t.toLowerCase().includes(w)),
-      machines: Uint8Array.from(head.machines, m => m.name.toLowerCase().includes(w)),
-    }));
+    this.texts ||= head.texts.map(t => t.toLowerCase());
+    this.machines ||= head.machines.map(m => m.name.toLowerCase());
+    const holders = (all, w) => {
+      const flags = new Uint8Array(all.length);
+      for (let i = 0; i < flags.length; i++) flags[i] = all[i].includes(w);
+      return flags;
+    };
+    return $("search").value.toLowerCase().split(/\s+/).filter(w => w).map(w => ({ texts: holders(this.texts, w), machines: holders(this.machines, w) }));
+  }
+
+  // matching marks the events that hold every word; null is all.
+  matching(wanted, differences) {
+    if (!wanted.length && !differences) return null;
+    const { events } = this.run, match = new Uint8Array(events.count);
+    for (let i = 0; i < match.length; i++) match[i] = !differences || this.run.presence(i) ? 1 : 0;
+    for (const { texts, machines } of wanted) {
+      for (let i = 0; i < match.length; i++) {
+        if (!match[i]) continue;
+        let held = texts[events.process[i]] | texts[events.kind[i]] | (events.machine[i] >= 0 ? machines[events.machine[i]] : 0);
+        for (let f = events.first[i]; !held && f < events.first[i + 1]; f++) held = texts[events.fields[f]];
+        match[i] = held;
+      }
+    }
+    return match;
   }
 
   refresh() {
     const { events, messages } = this.run, wanted = this.words(), differences = $("differences").checked;
-    this.match = null;
-    if (wanted.length || differences) {
-      this.match = new Uint8Array(events.count);
-      for (let i = 0; i < events.count; i++) {
-        if (differences && !this.run.presence(i)) continue;
-        const m = events.machine[i];
-        this.match[i] = wanted.every(w => {
-          if (m >= 0 && w.machines[m] || w.texts[events.process[i]] || w.texts[events.kind[i]]) return true;
-          for (let f = events.first[i]; f < events.first[i + 1]; f++) if (w.texts[events.fields[f]]) return true;
-          return false;
-        }) ? 1 : 0;
-      }
-    }
-    this.timeline.lanes.find(this.match);
+    const match = this.timeline.lanes.match = this.matching(wanted, differences);
     const inView = $("inView").checked, from = inView ? this.timeline.t0 : -Infinity, until = inView ? this.timeline.t1 : Infinity;
     const some = $("withMessages").checked && !differences;
     // Messages stand in the list as the complement of their place.
@@ -50,7 +56,7 @@ class EventList {
     const found = j => wanted.every(w => w.machines[messages.from[j]] || w.machines[messages.to[j]] || w.texts[messages.name[j]] || w.texts[messages.kind[j]]);
     const end = some ? lower(messages.at, until) : j;
     for (let i = lower(events.at, from); i < events.count && events.at[i] <= until; i++) {
-      if (this.match && !this.match[i]) continue;
+      if (match && !match[i]) continue;
       for (; j < end && messages.at[j] <= events.at[i]; j++) if (found(j)) rows.push(~j);
       rows.push(i);
     }

@@ -4,7 +4,7 @@
 
 class Row {
   constructor(run, name, machines, detail, arrived, told) {
-    Object.assign(this, { run, name, machines, detail, lists: { arrived, told }, head: false, found: null });
+    Object.assign(this, { run, name, machines, detail, lists: { arrived, told }, head: false });
   }
 
   // What arrived and what was told here: places in the run, and their moments.
@@ -23,6 +23,7 @@ class Lanes {
   constructor(run) {
     this.run = run;
     this.height = 20;
+    this.match = null; // of events, by place, while something is searched for
     const { head, messages, events } = run;
     const group = new Int32Array(head.machines.length);
     head.groups.forEach((g, i) => { for (const m of g.machines) group[m] = i; });
@@ -89,12 +90,14 @@ class Lanes {
     return most;
   }
 
-  // find marks the events that are searched for; null is all of them.
-  find(match) {
-    for (const g of this.groups) {
-      for (const row of [g.top, ...g.rows]) {
-        row.found = match === null ? null : row.told.list.filter(i => match[i]);
-      }
+  // found gives those events of a row that are searched for, or null where nothing is.
+  found(row) {
+    if (this.match === null) return null;
+    if (row.foundBy !== this.match) {
+      const list = row.told.list.filter(i => this.match[i]);
+      row.foundBy = this.match;
+      row.found = { list, at: pick(this.run.events.at, list) };
     }
+    return row.found;
   }
 }

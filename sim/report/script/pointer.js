@@ -98,15 +98,13 @@ Object.assign(Timeline.prototype, {
   // hit finds the event or the message under a point of the lanes.
   hit(p) {
     const row = this.lanes.rows[Math.floor((p.y + this.offset) / this.lanes.height)];
-    const { events, messages } = this.run;
+    const { messages } = this.run;
     let best = null, least = 7;
     if (row && !(row.head && !row.folded)) {
-      const list = row.found && row.found.length ? row.found : row.told.list, times = row.found && row.found.length ? Float64Array.from(list, i => events.at[i]) : row.told.at;
-      const t = this.t(p.x);
-      const k = lower(times, t);
+      const { list, at } = this.lanes.found(row) || row.told, k = lower(at, this.t(p.x));
       for (const j of [k - 1, k]) {
         if (j < 0 || j >= list.length) continue;
-        const d = Math.abs(this.x(times[j]) - p.x);
+        const d = Math.abs(this.x(at[j]) - p.x);
         if (d < least) { least = d; best = { event: list[j] }; }
       }
     }

@@ -50,19 +50,24 @@ class Timeline {
     this.chartsHeight = top + 4;
     const labels = $("laneLabels"), focus = document.activeElement && document.activeElement.dataset.group;
     labels.replaceChildren();
+    let group = "";
     for (const row of this.lanes.rows) {
+      if (row.head) group = row.name;
       const e = box(labels, row.head ? "button" : "div", this.lanes.height);
       e.style.lineHeight = this.lanes.height + "px";
-      e.textContent = row.name + " ";
       e.title = row.name + (row.head ? ", " + row.detail + " machines" : row.detail && ", " + row.detail);
       if (row.head) {
         e.dataset.group = row.name;
         e.setAttribute("aria-expanded", String(!row.folded));
         e.addEventListener("click", () => this.fold(row.name));
-        if (row.folded) e.appendChild(document.createElement("span")).textContent = "· " + row.detail;
+        e.textContent = row.name + (row.folded ? " · " + row.detail : "");
         if (focus === row.name) e.focus();
       } else {
         e.className = "machine";
+        // Where there is little room a machine goes without the name of its group.
+        const prefix = row.name.startsWith(group + "-") ? group + "-" : "";
+        if (prefix) Object.assign(e.appendChild(document.createElement("span")), { className: "prefix", textContent: prefix });
+        e.append(row.name.slice(prefix.length) + " ");
         e.appendChild(document.createElement("small")).textContent = row.detail;
       }
     }
