@@ -31,7 +31,7 @@ type Page struct {
 	Against *Trace   // of another run, or nil
 }
 
-// Fact is a name and what it stands for. A value that begins with https:// is a link.
+// Fact is a name and what it stands for.
 type Fact struct{ Name, Value string }
 
 // Group is a set of machines whose lanes stand together, under one head that can be

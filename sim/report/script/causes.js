@@ -1,6 +1,9 @@
 // What led to what. Code takes no virtual time: all that a machine does at one
 // nanosecond is one step, set off by what arrived at that nanosecond, or by a
-// timer where nothing did.
+// timer where nothing did. Code that keeps calls apart by nanoseconds is given a
+// moment to do so; the network takes longer.
+
+const stepLasts = 2000; // ns
 
 class Causes {
   constructor(run) {
@@ -19,25 +22,34 @@ class Causes {
     return this.sends[machine];
   }
 
-  // at gives those of a list whose time is exactly t.
-  static at(list, time, t) {
+  // within gives those of a list whose time is from a on and before b.
+  static within(list, time, a, b) {
+    const all = [];
+    for (let k = Causes.place(list, time, a); k < list.length && time[list[k]] < b; k++) all.push(list[k]);
+    return all;
+  }
+
+  // place is the first of a list, which is in order of time, that is not before t.
+  static place(list, time, t) {
     let low = 0, high = list.length;
     while (low < high) {
       const mid = (low + high) >> 1;
       if (time[list[mid]] < t) low = mid + 1; else high = mid;
     }
-    const all = [];
-    while (low < list.length && time[list[low]] === t) all.push(list[low++]);
-    return all;
+    return low;
   }
 
+  // step is what a machine did at about t, and what set it off.
   step(machine, t) {
-    const { messages, events } = this.run;
+    const { messages, events } = this.run, list = this.run.arrivals[machine];
+    let k = Causes.place(list, messages.at, t + 1);
+    if (k > 0 && t - messages.at[list[k - 1]] < stepLasts) t = messages.at[list[k - 1]];
+    const end = k < list.length ? Math.min(t + stepLasts, messages.at[list[k]]) : t + stepLasts;
     return {
       machine, t,
-      arrivals: Causes.at(this.run.arrivals[machine], messages.at, t),
-      events: Causes.at(this.run.told[machine], events.at, t).filter(i => this.run.presence(i) !== "there"),
-      sends: Causes.at(this.sent(machine), messages.sent, t),
+      arrivals: Causes.within(list, messages.at, t, t + 1),
+      events: Causes.within(this.run.told[machine], events.at, t, end).filter(i => this.run.presence(i) !== "there"),
+      sends: Causes.within(this.sent(machine), messages.sent, t, end),
     };
   }
 
@@ -45,7 +57,7 @@ class Causes {
   // that began it all. Each is followed to what set off its sending.
   back(step, limit = 400) {
     const { messages } = this.run, seen = new Set();
-    let roots = [];
+    const roots = [];
     const open = [step];
     while (open.length && seen.size < limit) {
       const s = open.shift();

@@ -13,9 +13,10 @@ function showChosen(run, timeline) {
   };
   const { messages, events, head } = run;
   const isEvent = what.event !== undefined;
-  add(box, "h2", isEvent
+  $("said").textContent = isEvent
     ? clock(events.at[what.event], 6) + "  " + words.where(run, what.event) + "  " + head.texts[events.kind[what.event]]
-    : clock(messages.at[what.message], 6) + "  " + words.message(run, what.message));
+    : clock(messages.at[what.message], 6) + "  " + words.message(run, what.message);
+  add(box, "h2", $("said").textContent);
   if (isEvent) {
     const list = add(box, "dl");
     for (const [key, value] of words.fields(run, what.event)) { add(list, "dt", key); add(list, "dd", value); }
@@ -49,18 +50,21 @@ function showChosen(run, timeline) {
   told(before, [...back.messages].sort((a, b) => messages.at[a] - messages.at[b]).slice(-200));
   if (back.more) add(led, "p", "More came before that.", "quiet");
   if (back.messages.length === 0) {
-    const list = run.arrivals[step.machine];
-    let k = 0;
-    for (let high = list.length; k < high;) { const mid = (k + high) >> 1; if (messages.at[list[mid]] < step.t) k = mid + 1; else high = mid; }
+    const list = run.arrivals[step.machine], k = Causes.place(list, messages.at, step.t);
     if (k > 0) add(led, "h3", "What it had heard last", "plain");
     const heard = add(led, "ol");
     for (const i of list.slice(Math.max(0, k - 8), k)) button(heard, clock(messages.at[i], 6) + "  " + words.message(run, i), { message: i });
   }
 
   const followed = add(columns, "div");
+  const beside = document.createElement("ol");
+  eventsOf(beside, step);
+  if (beside.children.length) {
+    add(followed, "h3", "At the same instant", "plain");
+    followed.append(beside);
+  }
   add(followed, "h3", "What followed", "followed");
   const after = add(followed, "ol");
-  eventsOf(after, step);
   told(after, forth.messages.slice(0, 200));
   if (forth.messages.length > 200 || forth.more) add(followed, "p", "And more: " + (forth.more ? "over " : "") + thousands(forth.messages.length) + " messages in all.", "quiet");
   if (forth.messages.length === 0) add(followed, "p", "It sent nothing at that instant.", "quiet");
@@ -69,8 +73,10 @@ function showChosen(run, timeline) {
 function showStatus(run, timeline) {
   const n = lower(run.messages.at, timeline.t1) - lower(run.messages.at, timeline.t0);
   const length = timeline.t1 - timeline.t0, digits = length < second ? 6 : length < 60 * second ? 3 : 0;
-  $("status").textContent = clock(timeline.t0, digits) + " to " + clock(timeline.t1, digits) + ", " + span(length) +
-    (timeline.arrows ? n > mostMessages ? " · " + thousands(n) + " messages: zoom in to below " + thousands(mostMessages) + " to see them" : " · " + thousands(n) + " messages" : "");
+  const parts = [clock(timeline.t0, digits) + " to " + clock(timeline.t1, digits) + ", " + span(length)];
+  if (timeline.arrows) parts.push(thousands(n) + " messages" + (n > mostMessages ? ": zoom in to below " + thousands(mostMessages) + " to see them" : ""));
+  if (timeline.lanes.lost.some(([a, b]) => a <= timeline.t0 && b >= timeline.t1)) parts.push("here messages are only counted");
+  $("status").textContent = parts.join(" · ");
 }
 
 function listenToKeys(timeline, list) {
@@ -145,7 +151,6 @@ async function start() {
   addEventListener("beforeprint", () => printing(true));
   addEventListener("afterprint", () => printing(false));
   document.documentElement.dataset.ready = Math.round(performance.now() - began);
-  globalThis.protoplexReport = { run, timeline, list };
 }
 
 start().catch(e => {

@@ -55,7 +55,7 @@ class Timeline {
       if (row.head) group = row.name;
       const e = box(labels, row.head ? "button" : "div", this.lanes.height);
       e.style.lineHeight = this.lanes.height + "px";
-      e.title = row.name + (row.head ? ", " + row.detail + " machines" : row.detail && ", " + row.detail);
+      e.title = row.name + (row.head ? ", machines: " + row.detail : row.detail && ", " + row.detail);
       if (row.head) {
         e.dataset.group = row.name;
         e.setAttribute("aria-expanded", String(!row.folded));
