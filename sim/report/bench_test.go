@@ -34,7 +34,7 @@ var _ io.Writer = (*count)(nil)
 
 // fullRecorder has kept as much as it can. Nothing in it comes at regular times.
 func fullRecorder() *Recorder {
-	r := &Recorder{limits: limits{maxMessages, maxEvents}, index: map[string]int32{}, texts: newTexts(), counts: newCounts(), until: 40 * time.Minute}
+	r := &Recorder{limits: limits{maxMessages, maxEvents, maxWords}, index: map[string]int32{}, texts: newTexts(), counts: newCounts(), until: 40 * time.Minute}
 	const machines = 100
 	random := uint64(1)
 	next := func(n uint64) uint64 {

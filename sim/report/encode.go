@@ -90,7 +90,7 @@ func (r *Recorder) prepare(p Page) (*packed, error) {
 		}
 	}
 	if len(r.events) > r.limits.events {
-		r.thinEvents(moments)
+		r.thinEvents(r.limits.events, moments)
 	}
 	if len(r.messages) > r.limits.messages {
 		r.thinMessages(moments)
@@ -185,6 +185,22 @@ func (r *Recorder) groups(given []Group) []group {
 // columns in the order in which data.js asks for them.
 func (in *packed) columns() [][]byte {
 	var c columns
+	in.eventColumns(&c)
+	in.messageColumns(&c)
+	for _, row := range in.counts {
+		counts := c.column()
+		for _, n := range row {
+			counts.add(uint64(n))
+		}
+	}
+	parts := make([][]byte, len(c.all))
+	for i, x := range c.all {
+		parts[i] = x.bytes
+	}
+	return parts
+}
+
+func (in *packed) eventColumns(c *columns) {
 	at, machines, processes, kinds, sizes, fields, marks := c.column(), c.column(), c.column(), c.column(), c.column(), c.column(), c.column()
 	last := time.Duration(0)
 	for i, e := range in.events {
@@ -202,6 +218,9 @@ func (in *packed) columns() [][]byte {
 		}
 	}
 
+}
+
+func (in *packed) messageColumns(c *columns) {
 	type connection struct {
 		name   int32
 		number uint64
@@ -224,7 +243,7 @@ func (in *packed) columns() [][]byte {
 		return n
 	}
 	when, conns, what, bytes, causes, took := c.column(), c.column(), c.column(), c.column(), c.column(), c.column()
-	last = 0
+	last := time.Duration(0)
 	arrivals := make([][]int, len(in.head.Machines)) // of messages, in order
 	for i := range in.messages {
 		m := &in.messages[i]
@@ -245,19 +264,6 @@ func (in *packed) columns() [][]byte {
 		arrivals[m.to] = append(arrivals[m.to], i)
 	}
 
-	for range in.head.Machines {
-		c.column()
-	}
-	for i, row := range in.counts {
-		for _, n := range row {
-			c.all[len(c.all)-len(in.counts)+i].add(uint64(n))
-		}
-	}
-	parts := make([][]byte, len(c.all))
-	for i, x := range c.all {
-		parts[i] = x.bytes
-	}
-	return parts
 }
 
 // code is 0 for an event of this run alone, 1 for one of the other alone, and else

@@ -15,6 +15,8 @@ import (
 const (
 	maxMessages = 400_000
 	maxEvents   = 250_000
+	maxWords    = 64 << 20 // bytes of all texts together
+	maxText     = 4 << 10  // bytes of one; the rest of a longer one is cut off
 )
 
 // Recorder keeps what a world does from [Record] to [Recorder.Stop]. Of more
@@ -39,7 +41,7 @@ type Recorder struct {
 	counts   *counts // arrivals by machine
 }
 
-type limits struct{ messages, events int }
+type limits struct{ messages, events, words int }
 
 type totals struct{ Events, Messages int }
 
@@ -68,7 +70,7 @@ type message struct {
 }
 
 // Record begins to keep what the world does.
-func Record(w *sim.World) *Recorder { return record(w, limits{maxMessages, maxEvents}) }
+func Record(w *sim.World) *Recorder { return record(w, limits{maxMessages, maxEvents, maxWords}) }
 
 func record(w *sim.World, l limits) *Recorder {
 	r := &Recorder{limits: l, world: w, from: w.Elapsed(), index: map[string]int32{}, texts: newTexts(), counts: newCounts()}
@@ -114,11 +116,11 @@ func (r *Recorder) event(e sim.Event) {
 		r.moments = append(r.moments, e.At)
 	}
 	for _, f := range e.Fields {
-		k.fields = append(k.fields, r.texts.add(f.Key), r.texts.add(f.Value))
+		k.fields = append(k.fields, r.texts.add(clip(f.Key)), r.texts.add(clip(f.Value)))
 	}
 	r.events = append(r.events, k)
-	if len(r.events) >= 2*r.limits.events {
-		r.thinEvents(append(slices.Clone(r.moments), e.At))
+	if len(r.events) >= 2*r.limits.events || r.texts.size > r.limits.words {
+		r.thinEvents(min(r.limits.events, len(r.events)/2), append(slices.Clone(r.moments), e.At))
 	}
 }
 
@@ -153,8 +155,8 @@ func splitName(conn string) (name string, number uint64) {
 	return conn[:i+1], n
 }
 
-func (r *Recorder) thinEvents(moments []time.Duration) {
-	gone := thin(len(r.events), func(i int) time.Duration { return r.events[i].at }, r.limits.events, moments)
+func (r *Recorder) thinEvents(limit int, moments []time.Duration) {
+	gone := thin(len(r.events), func(i int) time.Duration { return r.events[i].at }, limit, moments)
 	r.events = slices.DeleteFunc(r.events, func(e event) bool { return gone.has(e.at) })
 	r.lost[0] = r.lost[0].join(gone)
 	// The words of what is gone go too.
@@ -249,10 +251,19 @@ func (s spans) join(o spans) spans {
 	return joined
 }
 
+// clip cuts a text that is too long for a page.
+func clip(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxText], "") + "…"
+}
+
 // texts is a table in which each text has one place.
 type texts struct {
 	all   []string
 	place map[string]int32
+	size  int // bytes
 }
 
 func newTexts() *texts { return &texts{place: map[string]int32{}} }
@@ -263,6 +274,7 @@ func (t *texts) add(s string) int32 {
 		i = int32(len(t.all))
 		t.place[s] = i
 		t.all = append(t.all, s)
+		t.size += len(s)
 	}
 	return i
 }

@@ -89,7 +89,7 @@ func TestPageCarriesTheRun(t *testing.T) {
 // to what matters; it counts the rest, and says so.
 func TestPageOfALongRun(t *testing.T) {
 	sim.Test(t, func(t *testing.T, w *sim.World) {
-		r := record(w, limits{messages: 20, events: 10})
+		r := record(w, limits{messages: 20, events: 10, words: maxWords})
 		chat(t, w, 100)
 		r.Stop()
 		require.Less(t, len(r.messages), 40)
@@ -110,6 +110,26 @@ func TestPageOfALongRun(t *testing.T) {
 			}
 		}
 		require.EqualValues(t, 202, total)
+	})
+}
+
+// However much is said, little is kept.
+func TestRecorderBoundsWords(t *testing.T) {
+	sim.Test(t, func(t *testing.T, w *sim.World) {
+		r := record(w, limits{messages: 100, events: 1000, words: 100_000})
+		for i := range 200 {
+			w.Emit("word", sim.Field{Key: "n", Value: fmt.Sprint(i, strings.Repeat("é", 10_000))})
+			time.Sleep(time.Second)
+		}
+		r.Stop()
+		require.Less(t, r.texts.size, 100_000+2*maxText)
+		d := decode(t, write(t, Page{}, r))
+		require.Equal(t, 200, d.head.Total.Events)
+		require.NotEmpty(t, d.events)
+		for _, e := range d.events {
+			require.Less(t, len(e), maxText+100)
+			require.True(t, strings.HasSuffix(e, "é…"))
+		}
 	})
 }
 

@@ -189,7 +189,7 @@ func parseLine(line []byte) (time.Duration, *traceEvent, error) {
 	for e != nil && l.skip(`,`) {
 		field := l.text()
 		l.want(`:`)
-		e.fields = append(e.fields, field, l.text())
+		e.fields = append(e.fields, clip(field), clip(l.text()))
 	}
 	l.want(`}`)
 	if l.err == nil && len(l.rest) > 0 {
