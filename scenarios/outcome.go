@@ -2,7 +2,6 @@ package scenarios
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
 
 	"github.com/espra/protoplex/scenarios/oracle"
@@ -28,7 +27,7 @@ func (r *Report) Outcome() Outcome {
 		Story: r.Story.Name, Seed: r.Seed, Held: r.Held(), Verdicts: r.Verdicts,
 		Trace: r.Result.Trace, Events: r.Result.Stats.Events + r.Result.Stats.Deliveries,
 		Seconds: r.Result.Simulated.Seconds(),
-		Replay:  fmt.Sprintf("protoplex sim run %s --seed %d", r.replayName(), r.Seed),
+		Replay:  r.replayCommand(),
 	}
 	for _, e := range r.Idle {
 		o.Idle = append(o.Idle, e.ID)

@@ -20,8 +20,9 @@ const (
 
 // Style says how a report is printed.
 type Style struct {
-	Color bool // with the terminal's colours
-	All   bool // every line, and lines in full
+	Color bool   // with the terminal's colours
+	All   bool   // every line, and lines in full
+	Page  string // the file with the page that has been written, or ""
 }
 
 // Print writes the report for people to read. It ends with one line for
@@ -32,7 +33,7 @@ func (r *Report) Print(out io.Writer, style Style) error {
 	b.line("", "%s, seed %d", size(r.Story), r.Seed)
 	b.line("", "")
 	// Title, windows, expectations and their headings, and the trace line.
-	rest := 3 + 2 + len(r.Seen) + 4 + len(r.Verdicts) + len(r.Idle)
+	rest := 3 + 2 + len(r.Seen) + 5 + len(r.Verdicts) + len(r.Idle)
 	for _, v := range r.Verdicts {
 		if !v.OK {
 			rest++
@@ -54,6 +55,11 @@ func (r *Report) Print(out io.Writer, style Style) error {
 	} else {
 		r.printVerdicts(b)
 	}
+	page := style.Page
+	if page == "" {
+		page = r.replayCommand() + " --report out.html"
+	}
+	b.line("", "A timeline to look at: %s", page)
 	if style.All {
 		b.line("", "%s deliveries, %s events, %s deliveries to one process at one nanosecond (ties)",
 			thousands(int(r.Result.Stats.Deliveries)), thousands(int(r.Result.Stats.Events)), thousands(int(r.Result.Stats.Ties)))
@@ -121,12 +127,9 @@ func wrap(text string, columns int) []string {
 
 func (r *Report) printVerdicts(b *printer) {
 	b.line("", "%-56s %14s %12s %9s", "expectations", "measured", "budget", "judged")
-	held := 0
 	for _, v := range r.Verdicts {
 		mark, colour := "ok  ", ""
-		if v.OK {
-			held++
-		} else {
+		if !v.OK {
 			mark, colour = "FAIL", red
 		}
 		b.line(colour, "  %s %-49s %14s %12s %9s", mark, v.Name, v.Measured, v.Budget, thousands(v.Judged))
@@ -137,14 +140,33 @@ func (r *Report) printVerdicts(b *printer) {
 	for _, e := range r.Idle {
 		b.line(red, "  FAIL fault %s touched nothing; a fault without effect proves nothing (%s)", e.ID, r.Story.Where(e.Pos))
 	}
-	summary := fmt.Sprintf("%d of %d held", held, len(r.Verdicts))
-	if len(r.Idle) > 0 {
-		summary += ", but " + count(len(r.Idle), "fault") + " touched nothing"
-	}
-	b.line("", "%s.", summary)
+	b.line("", "%s.", r.summary())
 	if !r.Held() {
-		b.line("", "replay it: protoplex sim run %s --seed %d", r.replayName(), r.Seed)
+		b.line("", "replay it: %s", r.replayCommand())
 	}
+}
+
+// summary says in one line how many expectations held.
+func (r *Report) summary() string {
+	if r.Until > 0 {
+		return fmt.Sprintf("stopped at %s of %s", oracle.Offset(r.Until), oracle.Offset(r.Story.Lasts))
+	}
+	held := 0
+	for _, v := range r.Verdicts {
+		if v.OK {
+			held++
+		}
+	}
+	text := fmt.Sprintf("%d of %d held", held, len(r.Verdicts))
+	if len(r.Idle) > 0 {
+		text += ", but " + count(len(r.Idle), "fault") + " touched nothing"
+	}
+	return text
+}
+
+// replayCommand is the command line that plays this run again.
+func (r *Report) replayCommand() string {
+	return fmt.Sprintf("protoplex sim run %s --seed %d", r.replayName(), r.Seed)
 }
 
 // replayName is what to give to `sim run` for this story.

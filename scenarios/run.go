@@ -10,6 +10,7 @@ import (
 	"github.com/espra/protoplex/scenarios/oracle"
 	"github.com/espra/protoplex/scenarios/story"
 	"github.com/espra/protoplex/sim"
+	"github.com/espra/protoplex/sim/report"
 )
 
 // Options are what a run depends on beside its story, and what it tells on the
@@ -26,6 +27,8 @@ type Options struct {
 	Progress func(at, lasts time.Duration)
 	// Keep every event for the report, not only those that tell the story.
 	Verbose bool
+	// Record keeps what [Report.WritePage] needs.
+	Record bool
 }
 
 // Report is what a run was.
@@ -40,6 +43,8 @@ type Report struct {
 	Result   sim.Result    // filled in by Run
 	History  oracle.History
 	State    []MachineState // of a run that was stopped
+
+	recorded *report.Recorder // nil unless that was asked for
 }
 
 // Held tells whether all expectations held and every fault did something.
@@ -100,6 +105,10 @@ func Play(w *sim.World, s *story.Story, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	var recorder *report.Recorder
+	if o.Record {
+		recorder = report.Record(w)
+	}
 	watch := newWatcher(p, o.Verbose)
 	said := memory{}
 	stopped := func() []MachineState { return nil }
@@ -127,7 +136,10 @@ func Play(w *sim.World, s *story.Story, o Options) (*Report, error) {
 
 	h := log.History()
 	watch.complete(&h, lasts)
-	r := &Report{Story: s, Seed: w.Seed(), History: h}
+	if recorder != nil {
+		recorder.Stop()
+	}
+	r := &Report{Story: s, Seed: w.Seed(), History: h, recorded: recorder}
 	r.Lines = watch.lines(&h)
 	if len(s.Workload) > 0 {
 		r.Seen = oracle.Seen(h, windows(s, lasts))

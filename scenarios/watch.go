@@ -227,11 +227,16 @@ func (w *watcher) fault(e sim.Event) {
 		return
 	}
 	w.faults = append(w.faults, f)
-	what := ev.Fault
-	if params := ev.Params.String(); params != "" {
+	w.tell(e.At, "FAULT", "%s: %s%s", ev.ID, faultText(ev), until)
+}
+
+// faultText says what a fault does, and to whom.
+func faultText(e story.Event) string {
+	what := e.Fault
+	if params := e.Params.String(); params != "" {
 		what += " {" + params + "}"
 	}
-	w.tell(e.At, "FAULT", "%s: %s on %s%s", ev.ID, what, ev.On, until)
+	return fmt.Sprintf("%s on %s", what, e.On)
 }
 
 func (w *watcher) verdict(e sim.Event) {

@@ -213,7 +213,7 @@ func (d *dial) send(t int64) {
 	w := d.w
 	if d.to == nil {
 		d.err = os.NewSyscallError(connectError, syscall.EHOSTUNREACH)
-		w.schedule(t+int64(noHostAfter), event{kind: refused, dial: d})
+		w.schedule(t+int64(noHostAfter), event{kind: refused, sent: t, dial: d})
 		return
 	}
 	p := w.path(d.proc.m, d.to)
@@ -229,7 +229,7 @@ func (d *dial) send(t int64) {
 		if at < t || w.happens(p.loss, d.name, "syn lost", attempt) {
 			continue
 		}
-		w.schedule(at+w.travel(p, w.now(), 0, d.name, attempt), event{kind: syn, dial: d})
+		w.schedule(at+w.travel(p, w.now(), 0, d.name, attempt), event{kind: syn, sent: at, dial: d})
 		return
 	}
 	d.wait()
@@ -265,7 +265,7 @@ func (d *dial) deliver(e *event) {
 			d.wait()
 			return
 		}
-		w.trace.delivery(time.Duration(e.at), "syn", d.name, 0, -1)
+		w.delivered(e, "syn", d.name, 0, -1, d.proc.m, d.to)
 		back := w.path(d.to, d.proc.m)
 		at := e.at + w.travel(back, e.at, 0, d.name, 100)
 		if back.cut {
@@ -277,7 +277,7 @@ func (d *dial) deliver(e *event) {
 			sock := d.to.socketFor("tcp", d.target)
 			if sock == nil {
 				d.err = os.NewSyscallError(connectError, syscall.ECONNREFUSED)
-				w.schedule(at, event{kind: refused, dial: d})
+				w.schedule(at, event{kind: refused, sent: e.at, dial: d})
 				return
 			}
 			if len(sock.backlog) >= maxBacklog {
@@ -291,7 +291,7 @@ func (d *dial) deliver(e *event) {
 			sock.backlog = append(sock.backlog, server)
 			sock.assign()
 		}
-		w.schedule(at, event{kind: established, dial: d})
+		w.schedule(at, event{kind: established, sent: e.at, dial: d})
 	case established, refused:
 		switch {
 		case !d.proc.m.on: // nobody here to answer
@@ -303,17 +303,26 @@ func (d *dial) deliver(e *event) {
 			d.wait()
 			return
 		case e.kind == refused:
-			w.trace.delivery(time.Duration(e.at), "refused", d.name, 0, -1)
+			w.delivered(e, "refused", d.name, 0, -1, d.answerer(), d.proc.m)
 		case d.abandoned || d.proc.dead:
 			d.end.abort()
 		default:
-			w.trace.delivery(time.Duration(e.at), "established", d.name, 0, -1)
+			w.delivered(e, "established", d.name, 0, -1, d.to, d.proc.m)
 		}
 		d.finish()
 	case dialTimeout:
 		d.giveUp(os.NewSyscallError(connectError, syscall.ETIMEDOUT))
 		w.dialing = slices.DeleteFunc(w.dialing, func(o *dial) bool { return o.finished })
 	}
+}
+
+// answerer is the machine that refuses: the dialling one itself, where nobody has
+// the address.
+func (d *dial) answerer() *Machine {
+	if d.to == nil {
+		return d.proc.m
+	}
+	return d.to
 }
 
 // giveUp ends the handshake. The other side may believe that it has a

@@ -125,9 +125,9 @@ func (k *packet) commit() {
 		return
 	}
 	at := now + w.travel(p, now, len(k.data)+28, key, n)
-	w.schedule(at, event{kind: datagram, pack: k})
+	w.schedule(at, event{kind: datagram, sent: now, pack: k})
 	if w.happens(p.duplicate, key, "duplicate", n) {
-		w.schedule(at+1+below(w.choice(key, "duplicate late", n), duplicateLate), event{kind: datagram, pack: k})
+		w.schedule(at+1+below(w.choice(key, "duplicate late", n), duplicateLate), event{kind: datagram, sent: now, pack: k})
 	}
 }
 
@@ -143,7 +143,7 @@ func (k *packet) deliver(e *event) {
 		p.touch()
 		return
 	}
-	w.trace.delivery(time.Duration(e.at), "dgram", k.name, 0, len(k.data))
+	w.delivered(e, "dgram", k.name, 0, len(k.data), from, k.target)
 	s := k.target.socketFor("udp", k.to)
 	if s == nil || s.packets == nil {
 		if k.sock.remote.IsValid() && !k.sock.closed {

@@ -88,6 +88,7 @@ const (
 type event struct {
 	at   int64
 	seq  uint64
+	sent int64 // what is delivered: when it was sent first
 	kind eventKind
 	size int
 	data []byte
@@ -159,6 +160,7 @@ func (w *World) deliver(e *event) {
 type eventQueue struct {
 	heap []event
 	seq  uint64
+	sent int64 // what is delivered: when it was sent first
 }
 
 func (q *eventQueue) before(i, j int) bool {

@@ -358,7 +358,7 @@ func (e *endpoint) flush() {
 // transmit sends one event to the peer, in order behind what was sent before.
 func (e *endpoint) transmit(x event) {
 	w := e.w
-	x.end = e.peer
+	x.end, x.sent = e.peer, w.now()
 	if e.m.paused {
 		e.m.heldSends = append(e.m.heldSends, x)
 		return
@@ -553,7 +553,7 @@ func (e *endpoint) deliver(x *event) {
 	}
 	side := e.side
 	if e.gone {
-		w.trace.delivery(time.Duration(x.at), "late", e.name(), side, -1)
+		w.delivered(x, "late", e.name(), side, -1, sender.m, e.m)
 		if x.kind != reset && !sender.gone {
 			e.transmit(event{kind: reset})
 		}
@@ -567,7 +567,7 @@ func (e *endpoint) deliver(x *event) {
 	}
 	switch x.kind {
 	case segment:
-		w.trace.delivery(time.Duration(x.at), "seg", e.name(), side, size)
+		w.delivered(x, "seg", e.name(), side, size, sender.m, e.m)
 		if e.closed {
 			e.abort()
 			return
@@ -578,14 +578,14 @@ func (e *endpoint) deliver(x *event) {
 		e.inflight = max(e.inflight-x.size, 0)
 		signal(e.wwake)
 	case fin:
-		w.trace.delivery(time.Duration(x.at), "fin", e.name(), side, -1)
+		w.delivered(x, "fin", e.name(), side, -1, sender.m, e.m)
 		e.eof = true
 		signal(e.rwake)
 		if e.closed && e.finSent {
 			e.forget()
 		}
 	case reset:
-		w.trace.delivery(time.Duration(x.at), "rst", e.name(), side, -1)
+		w.delivered(x, "rst", e.name(), side, -1, sender.m, e.m)
 		e.chunks, e.offset = nil, 0
 		e.drop(syscall.ECONNRESET)
 	}

@@ -70,6 +70,7 @@ func runCommand() *cobra.Command {
 		until   time.Duration
 		verbose bool
 		asJSON  bool
+		page    pageFlags
 	)
 	c := &cobra.Command{
 		Use:   "run NAME|FILE",
@@ -78,6 +79,8 @@ func runCommand() *cobra.Command {
 the same run, to the nanosecond; the last line carries the hash that proves it.`,
 		Example: `  protoplex sim run region-failover
   protoplex sim run region-failover --seed 7 --trace run.jsonl
+  protoplex sim run region-failover --report run.html
+  protoplex sim run region-failover --report run.html --against before.jsonl
   protoplex sim run ./my-story.yaml --until 6m -v`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -89,9 +92,13 @@ the same run, to the nanosecond; the last line carries the hash that proves it.`
 				return status{statusUsage, fmt.Errorf("--until %s: want a duration above zero", until)}
 			}
 			if os.Getenv(insideVar) == "" {
+				if err := page.check(trace); err != nil {
+					return status{statusUsage, err}
+				}
 				if err := writable(trace); err != nil {
 					return status{statusUsage, fmt.Errorf("write trace: %w", err)}
 				}
+				defer page.sweep()
 				return again(c.Context())
 			}
 			o := scenarios.Options{Seed: seed, Until: until, Verbose: verbose}
@@ -99,13 +106,15 @@ the same run, to the nanosecond; the last line carries the hash that proves it.`
 				o.Progress = progress
 				defer clearLine()
 			}
-			return play(c.OutOrStdout(), s, o, trace, asJSON)
+			return play(c.OutOrStdout(), s, o, trace, page, asJSON)
 		},
 	}
 	f := c.Flags()
 	f.Uint64Var(&seed, "seed", 1, "which run of the story")
 	f.StringVar(&trace, "trace", "", "write every delivery and event to `FILE`, as JSON lines")
 	f.DurationVar(&until, "until", 0, "stop at this offset and tell what all machines are in the middle of; the trace is a prefix of the full one")
+	f.StringVar(&page.file, "report", "", "write the run to `FILE` as one HTML page: a timeline of all machines, with causes")
+	f.StringVar(&page.against, "against", "", "show in the report how the run differs from the one whose trace is in `FILE`")
 	f.BoolVar(&asJSON, "json", false, "print the verdicts and the trace's hash as one JSON object, and nothing else")
 	f.BoolVarP(&verbose, "verbose", "v", false, "tell every event, and nothing shortened")
 	return c
@@ -123,7 +132,8 @@ func writable(file string) error {
 	return f.Close()
 }
 
-func play(out io.Writer, s *story.Story, o scenarios.Options, trace string, asJSON bool) (err error) {
+func play(out io.Writer, s *story.Story, o scenarios.Options, trace string, page pageFlags, asJSON bool) (err error) {
+	var traces []io.Writer
 	if trace != "" {
 		f, err := os.Create(trace)
 		if err != nil {
@@ -134,8 +144,20 @@ func play(out io.Writer, s *story.Story, o scenarios.Options, trace string, asJS
 				err = status{statusBroken, fmt.Errorf("write trace: %w", closeErr)}
 			}
 		}()
-		o.Trace = f
+		traces = append(traces, f)
 	}
+	other, done, err := page.other()
+	if err != nil {
+		return status{statusUsage, err}
+	}
+	defer done()
+	if other != nil {
+		traces = append(traces, other)
+	}
+	if len(traces) > 0 {
+		o.Trace = io.MultiWriter(traces...)
+	}
+	o.Record = page.file != ""
 	report, err := scenarios.Run(s, o)
 	if err != nil {
 		return status{statusBroken, err}
@@ -143,8 +165,17 @@ func play(out io.Writer, s *story.Story, o scenarios.Options, trace string, asJS
 	if o.Progress != nil {
 		clearLine()
 	}
-	if err := tell(out, report, o.Verbose, asJSON); err != nil {
+	var pageErr error
+	if page.file != "" {
+		if pageErr = page.write(func(w io.Writer) error { return report.WritePage(w, other) }); pageErr != nil {
+			page.file = ""
+		}
+	}
+	if err := tell(out, report, scenarios.Style{All: o.Verbose, Page: page.file}, asJSON); err != nil {
 		return status{statusBroken, fmt.Errorf("write report: %w", err)}
+	}
+	if pageErr != nil {
+		return status{statusBroken, fmt.Errorf("write report: %w", pageErr)}
 	}
 	if !report.Held() {
 		return status{code: statusFailed}
@@ -153,11 +184,11 @@ func play(out io.Writer, s *story.Story, o scenarios.Options, trace string, asJS
 }
 
 // tell writes the report, for people or for a program.
-func tell(out io.Writer, report *scenarios.Report, verbose, asJSON bool) error {
+func tell(out io.Writer, report *scenarios.Report, style scenarios.Style, asJSON bool) error {
 	if asJSON {
 		return report.PrintJSON(out)
 	}
-	style := scenarios.Style{Color: onTerminal(os.Stdout) && os.Getenv("NO_COLOR") == "", All: verbose}
+	style.Color = onTerminal(os.Stdout) && os.Getenv("NO_COLOR") == ""
 	if err := report.Print(out, style); err != nil {
 		return err
 	}
