@@ -28,7 +28,7 @@ func simCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(listCommand(), runCommand(), verifyCommand(), exploreCommand())
+	c.AddCommand(listCommand(), runCommand(), verifyCommand(), faultsCommand(), exploreCommand())
 	return c
 }
 

@@ -41,7 +41,10 @@ func (r *reader) expect(v value, s *Story, machines []Machine) Expect {
 		case e.key == string(Throughout):
 			x.Throughout = r.expectations(e.value, Throughout, Event{}, s, machines)
 		case len(words) > 0 && words[0].text == string(After):
-			if a, ok := r.aftermath(e, words, s, machines); ok {
+			a, ok := r.aftermath(e, words, s, machines)
+			if ok && slices.ContainsFunc(x.After, func(o Aftermath) bool { return o.Event == a.Event && o.Heals == a.Heals }) {
+				r.failf(e.keyPos, "%q comes twice", clip(e.key))
+			} else if ok {
 				x.After = append(x.After, a)
 			}
 		default:
@@ -336,12 +339,15 @@ func (j *judge) fillNames() {
 			j.failf(names.Pos, "%s does not take the home of %s away", j.event.ID, host)
 		}
 	}
+	at, somewhere := j.x.Params.Get("at")
 	if !given {
-		j.x.Params = append(j.x.Params, Value{Pos: j.x.Pos, Name: "names", Names: lost})
+		names = Value{Pos: j.x.Pos, Name: "names", Names: lost}
 	}
-	if _, given := j.x.Params.Get("at"); !given {
-		j.x.Params = append(j.x.Params, Value{Pos: j.x.Pos, Name: "at", Names: slices.Clone(j.s.Topology.DNS.Providers)})
+	if !somewhere {
+		at = Value{Pos: j.x.Pos, Name: "at", Names: slices.Clone(j.s.Topology.DNS.Providers)}
 	}
+	within, _ := j.x.Params.Get("within")
+	j.x.Params = Values{within, names, at}
 }
 
 // silentStory reports whether the file expects that nobody is paged. It looks
