@@ -321,6 +321,17 @@ func (j *judge) needHealing(param string) {
 	}
 }
 
+// needEnd wants all faults to be over in time.
+func (j *judge) needEnd() {
+	over, last, ok := j.s.Over()
+	if !ok {
+		j.failf(j.x.Pos, "%s never heals", last)
+	}
+	if v, _ := j.x.Params.Get("within"); j.s.Lasts > 0 && over+v.Duration > j.s.Lasts {
+		j.failf(v.Pos, "its time is up at %v, after the end at %v", short(over+v.Duration), short(j.s.Lasts))
+	}
+}
+
 // needNoContradiction compares pages with nobody-paged, which comes from the
 // same file and cannot hold together with it.
 func (j *judge) needNoContradiction() {
