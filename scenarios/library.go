@@ -7,10 +7,13 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/espra/protoplex/scenarios/story"
+	"github.com/espra/protoplex/scenarios/swarm"
 	"github.com/espra/protoplex/testdata"
 )
 
@@ -33,9 +36,47 @@ func Names() ([]string, error) {
 	return names, nil
 }
 
-// Load reads a story by its name or from a scenario file. What is wrong with a
-// file is an error of type [story.Errors].
+// madeUp is the name of a story that is made up from a seed, or of another one
+// with faults on top that are.
+var madeUp = regexp.MustCompile(`^(?:(.+)\+)?swarm-([0-9]{1,20})(-beyond)?$`)
+
+// MadeUp names the story that is made up from a seed, on top of a story or file
+// unless that is "". With beyond, its faults are more than the platform declares
+// to survive.
+func MadeUp(base string, seed uint64, beyond bool) string {
+	name := "swarm-" + strconv.FormatUint(seed, 10)
+	if base != "" {
+		name = base + "+" + name
+	}
+	if beyond {
+		name += "-beyond"
+	}
+	return name
+}
+
+// Load reads a story by its name or from a scenario file, or makes it up if that
+// is what [MadeUp] calls it. What is wrong with a file is an error of type
+// [story.Errors].
 func Load(nameOrFile string) (*story.Story, error) {
+	if m := madeUp.FindStringSubmatch(nameOrFile); m != nil {
+		seed, err := strconv.ParseUint(m[2], 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("%s: the seed is too large", nameOrFile)
+		}
+		o := swarm.Options{Beyond: m[3] != ""}
+		if m[1] == "" {
+			return swarm.Story(nameOrFile, seed, o)
+		}
+		base, err := Load(m[1])
+		if err != nil {
+			return nil, err
+		}
+		s, err := swarm.OnTop(nameOrFile, base, seed, o)
+		if err == nil && strings.ContainsRune(nameOrFile, os.PathSeparator) {
+			s.File = nameOrFile
+		}
+		return s, err
+	}
 	data, err := fs.ReadFile(testdata.Scenarios, path.Join("scenarios", nameOrFile+".yaml"))
 	if err == nil {
 		return story.Parse(nameOrFile+".yaml", data)
