@@ -21,8 +21,13 @@ import (
 const maxFile = 1 << 20
 
 // Names lists the stories that are part of the program, sorted.
-func Names() ([]string, error) {
-	entries, err := fs.ReadDir(testdata.Scenarios, "scenarios")
+func Names() ([]string, error) { return namesIn(testdata.Scenarios, "scenarios") }
+
+// Regressions lists the reproducers that are part of the program, sorted.
+func Regressions() ([]string, error) { return namesIn(testdata.Regressions, "regressions") }
+
+func namesIn(files fs.FS, dir string) ([]string, error) {
+	entries, err := fs.ReadDir(files, dir)
 	if err != nil {
 		return nil, fmt.Errorf("list stories: %w", err)
 	}
@@ -77,9 +82,10 @@ func Load(nameOrFile string) (*story.Story, error) {
 		}
 		return s, err
 	}
-	data, err := fs.ReadFile(testdata.Scenarios, path.Join("scenarios", nameOrFile+".yaml"))
-	if err == nil {
-		return story.Parse(nameOrFile+".yaml", data)
+	for dir, files := range map[string]fs.FS{"scenarios": testdata.Scenarios, "regressions": testdata.Regressions} {
+		if data, err := fs.ReadFile(files, path.Join(dir, nameOrFile+".yaml")); err == nil {
+			return story.Parse(nameOrFile+".yaml", data)
+		}
 	}
 	f, err := os.Open(nameOrFile)
 	if errors.Is(err, fs.ErrNotExist) && !strings.ContainsAny(nameOrFile, "./") {
@@ -97,7 +103,7 @@ func Load(nameOrFile string) (*story.Story, error) {
 		return nil, fmt.Errorf("read scenario: %w", err)
 	}
 	defer f.Close()
-	data, err = io.ReadAll(io.LimitReader(f, maxFile))
+	data, err := io.ReadAll(io.LimitReader(f, maxFile))
 	if err != nil {
 		return nil, fmt.Errorf("read scenario: %w", err)
 	}

@@ -1,39 +1,56 @@
 package scenarios
 
 import (
+	"crypto/sha256"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/espra/protoplex/scenarios/story"
 )
 
-// Version names this program as reproducers do.
-func Version() string {
-	version, changed := "(devel)", ""
+// Version names this program as reproducers do: by its commit, or by its own
+// bytes if it was built without knowing that.
+var Version = sync.OnceValue(func() string {
+	commit, changed := "", false
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			switch {
 			case s.Key == "vcs.revision":
-				version = s.Value[:min(len(s.Value), 12)]
-			case s.Key == "vcs.modified" && s.Value == "true":
-				changed = " with changes"
+				commit = s.Value
+			case s.Key == "vcs.modified":
+				changed = s.Value == "true"
 			}
 		}
 	}
-	return "protoplex " + version + changed
-}
+	if commit != "" && !changed {
+		return "protoplex " + commit[:min(len(commit), 12)]
+	}
+	sum := sha256.New()
+	if self, err := os.Executable(); err == nil {
+		if f, err := os.Open(self); err == nil {
+			_, _ = io.Copy(sum, f) // of one that cannot be read the name is of no use, and no harm
+			f.Close()
+		}
+	}
+	return fmt.Sprintf("protoplex build %.6x", sum.Sum(nil))
+})
 
 // Reproducer is the story with what it shows when the seed is played.
 func Reproducer(s *story.Story, seed uint64, f Finding) *story.Story {
 	r := *s
-	r.Found = &story.Found{Seed: seed, Kind: string(f.Kind), Cause: short(f.Cause, 1000), By: Version()}
+	r.Found = &story.Found{Seed: seed, Kind: string(f.Kind), Cause: short(f.Cause, maxCause), By: Version()}
 	return &r
 }
+
+// maxCause bounds what a reproducer says of a cause.
+const maxCause = 1000
 
 func short(s string, most int) string {
 	if r := []rune(s); len(r) > most {

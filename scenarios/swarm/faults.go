@@ -30,7 +30,7 @@ func (g generator) faults(s *story.Story) []story.Event {
 			if !ok {
 				continue
 			}
-			e.ID = fmt.Sprintf("%s-%d", e.Fault, n+1)
+			e.ID = freeID(slices.Concat(s.Timeline, all), e.Fault, n+1)
 			more := append(slices.Clone(known), impairments(e, machines, 0)...)
 			if !g.options.Beyond && Declared.exceeds(s.Topology, more) != "" {
 				continue
@@ -40,6 +40,16 @@ func (g generator) faults(s *story.Story) []story.Event {
 		}
 	}
 	return all
+}
+
+// freeID is the name of the n-th fault, or of a later one if that is taken.
+func freeID(taken []story.Event, fault string, n int) string {
+	for ; ; n++ {
+		id := fmt.Sprintf("%s-%d", fault, n)
+		if !slices.ContainsFunc(taken, func(e story.Event) bool { return e.ID == id }) {
+			return id
+		}
+	}
 }
 
 // vocabulary gives the faults of some families.

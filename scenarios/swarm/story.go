@@ -52,6 +52,7 @@ func OnTop(name string, base *story.Story, seed uint64, o Options) (*story.Story
 	g := generator{dice: dice{seed}, options: o}
 	s := *base.Timed(func(id, what string) uint64 { return sim.Choose(seed, what+" of "+id, 0) })
 	s.Expect = story.Expect{Always: base.Expect.Always}
+	g.base = base.Name
 	return g.finish(name, &s)
 }
 
@@ -73,6 +74,7 @@ func (d dice) between(low, high time.Duration, what string, args ...any) time.Du
 type generator struct {
 	dice
 	options Options
+	base    string // the story that gets more faults, if there is one
 }
 
 // topology is small, and rich enough for most faults: two of whatever may be
@@ -224,7 +226,11 @@ func (g generator) describe(s *story.Story) {
 		}
 	}
 	s.Title = fmt.Sprintf("%s goes wrong, as seed %d has it", what, g.seed)
-	s.Text = fmt.Sprintf("Made up from seed %d. Until %s faults strike, and nothing unsafe may happen.\n", g.seed, quiet+chaos)
+	from := "Made up"
+	if g.base != "" {
+		from = "The story " + g.base + ", with faults on top that are made up"
+	}
+	s.Text = fmt.Sprintf("%s from seed %d. While faults strike nothing unsafe may happen.\n", from, g.seed)
 	if g.options.Beyond {
 		s.Text += "They are more than the platform declares to survive, so no more than that is asked for."
 	} else {
