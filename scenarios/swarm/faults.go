@@ -27,7 +27,7 @@ func (g generator) faults(s *story.Story) []story.Event {
 		for try := range tries {
 			r := roll{g.dice, fmt.Sprintf("fault %d, try %d", n, try)}
 			e, ok := r.event(vocabulary[r.below(len(vocabulary), "which")], s, machines)
-			if !ok {
+			if !ok || slices.ContainsFunc(all, func(o story.Event) bool { return same(e, o) }) {
 				continue
 			}
 			e.ID = freeID(slices.Concat(s.Timeline, all), e.Fault, n+1)
@@ -40,6 +40,12 @@ func (g generator) faults(s *story.Story) []story.Event {
 		}
 	}
 	return all
+}
+
+// same tells whether two faults do the same to the same at one time: the second
+// would do nothing.
+func same(a, b story.Event) bool {
+	return a.Fault == b.Fault && a.On.String() == b.On.String() && a.At <= b.At+b.For && b.At <= a.At+a.For
 }
 
 // freeID is the name of the n-th fault, or of a later one if that is taken.

@@ -157,17 +157,19 @@ func (g generator) expect(s *story.Story) {
 		return
 	}
 	loud, moves := Declared.loud(s, machines)
-	within, baseline := settle, settle
+	within := settle
 	if moves {
 		within += s.Topology.Monitor.HoldDown + homeward
-		baseline = within + renewal
+	}
+	baseline := within
+	if strayed(s, machines) {
+		baseline += renewal
 	}
 	for _, e := range s.Timeline {
 		if _, ok := e.Heals(); ok && e.ID == last && e.At >= quiet {
 			s.Expect.After = []story.Aftermath{{Event: last, Heals: true, Expect: []story.Expectation{
 				{Oracle: "baseline", Params: story.Values{{Name: "within", Duration: baseline}}},
 			}}}
-			within = min(within, baseline)
 		}
 	}
 	s.Lasts = max(s.Lasts, over+max(within, baseline))
@@ -188,6 +190,17 @@ func (g generator) expect(s *story.Story) {
 			{Oracle: "pages", Params: story.Values{{Name: "each-admin", Counts: upTo}, {Name: "all-clear", Counts: upTo}}},
 		}})
 	}
+}
+
+// strayed tells whether connections may be elsewhere than before: somebody on
+// their way was struck.
+func strayed(s *story.Story, machines []story.Machine) bool {
+	return slices.ContainsFunc(s.Timeline, func(e story.Event) bool {
+		on := e.On.Match(machines)
+		return !mild(e) && slices.ContainsFunc(machines, func(m story.Machine) bool {
+			return slices.Contains(tiers, m.Role) && slices.Contains(on, m.Name)
+		})
+	})
 }
 
 // loud counts the faults of which somebody may be paged: while they last, a
