@@ -14,7 +14,8 @@ const (
 )
 
 // faults makes those of the seed: of some families, at random times. Faults that
-// would leave the budget, with those that there are already, are left out.
+// the reader of stories refuses are left out, and those that would leave the budget
+// with those that there are already.
 func (g generator) faults(s *story.Story) []story.Event {
 	machines := s.Machines()
 	var known []impairment
@@ -31,6 +32,9 @@ func (g generator) faults(s *story.Story) []story.Event {
 				continue
 			}
 			e.ID = freeID(slices.Concat(s.Timeline, all), e.Fault, n+1)
+			if !readable(s, e) {
+				continue
+			}
 			more := append(slices.Clone(known), impairments(e, machines, 0)...)
 			if !g.options.Beyond && Declared.exceeds(s.Topology, more) != "" {
 				continue
@@ -40,6 +44,16 @@ func (g generator) faults(s *story.Story) []story.Event {
 		}
 	}
 	return all
+}
+
+// readable tells whether a story can have a fault, by the rules for those that
+// people write.
+func readable(s *story.Story, e story.Event) bool {
+	alone := story.Story{Title: "one fault", Text: "It strikes.", Starts: starts, Lasts: 24 * time.Hour,
+		Topology: s.Topology, Workload: s.Workload, Timeline: []story.Event{e},
+		Expect: story.Expect{Always: []story.Expectation{{Oracle: "dns-points-somewhere"}}}}
+	_, err := story.Parse("one-fault.yaml", story.Format(&alone))
+	return err == nil
 }
 
 // same tells whether two faults do the same to the same at one time: the second

@@ -14,7 +14,7 @@ import (
 func TestStory(t *testing.T) {
 	used, regions := map[string]int{}, map[int]int{}
 	for _, beyond := range []bool{false, true} {
-		for seed := range uint64(150) {
+		for seed := range uint64(80) {
 			name := fmt.Sprintf("swarm-%d", seed)
 			s, err := swarm.Story(name, seed, swarm.Options{Beyond: beyond})
 			require.NoError(t, err)
