@@ -17,6 +17,7 @@ const (
 	cellCert     = "/etc/protoplex/cell.pem"
 	cellRoots    = "/etc/protoplex/cell-roots.pem"
 	accountFile  = "/etc/protoplex/s3"
+	storeDir     = "/var/lib/s3" // what S3 has taken it keeps, whatever becomes of its machines
 	leaseAccount = "AKIDEXAMPLE:the account's secret"
 )
 

@@ -48,7 +48,13 @@ func (p *platform) startClients() (*workload.Log, error) {
 			p.roles["client "+m.Name] = workload.Role(c)
 			p.run(m.Name, "resolver")
 			p.hosts[m.Name].OnBoot(func(host *sim.Machine) {
-				p.world.After(p.clientsStart(), func() { startRole(host, "client "+host.Name(), p.roles, nil) })
+				p.world.After(p.clientsStart(), func() {
+					proc := startRole(host, "client "+host.Name(), p.roles, nil)
+					go func() {
+						<-proc.Done()
+						log.Gone(host.Name())
+					}()
+				})
 			})
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os/exec"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -20,12 +21,13 @@ type Kind string
 
 // The kinds of findings. All but the first two say that the run itself broke.
 const (
-	Broken Kind = "expectation" // an expectation did not hold
-	Idle   Kind = "idle fault"  // a fault touched nothing, so the run proved nothing
-	Crash  Kind = "crash"       // a panic, or an error of the Go runtime
-	Stuck  Kind = "stuck"       // virtual time stood still, or real time ran out
-	Leak   Kind = "leak"        // code outlived its machine
-	Other  Kind = "broken run"
+	Broken   Kind = "expectation"       // an expectation did not hold
+	Idle     Kind = "idle fault"        // a fault touched nothing, so the run proved nothing
+	Crash    Kind = "crash"             // a panic, or an error of the Go runtime
+	Stuck    Kind = "stuck"             // virtual time stood still, or real time ran out
+	Leak     Kind = "leak"              // code outlived its machine
+	Diverged Kind = "not deterministic" // played again, the seed showed something else
+	Other    Kind = "broken run"
 )
 
 // Finding is what one run showed to be wrong.
@@ -33,7 +35,12 @@ type Finding struct {
 	Kind   Kind
 	Cause  string // findings with the same kind and cause have the same reason, as far as a program can tell
 	Detail string // of this run: the first broken moment, or the end of what the run printed
+
+	At time.Duration // of the first broken moment; 0 if it is not known
 }
+
+// Same reports whether both have the same kind and cause.
+func (f Finding) Same(g Finding) bool { return f.Kind == g.Kind && f.Cause == g.Cause }
 
 // Group is all findings of one kind and cause.
 type Group struct {
@@ -50,22 +57,33 @@ type Exploration struct {
 }
 
 // Explorer plays many seeds, each in a process of its own: a panic is then a
-// finding and not the end.
+// finding and not the end. Its functions are called one at a time.
 type Explorer struct {
-	// Command starts the run of a seed. The process must print an [Outcome] as
-	// JSON on standard output and exit with 0 or 1, unless it broke.
-	Command func(ctx context.Context, seed uint64) *exec.Cmd
+	// Command starts the run of a seed on so many cores. The process must print an
+	// [Outcome] as JSON on standard output and exit with 0 or 1, unless it broke.
+	Command func(ctx context.Context, seed uint64, cores int) *exec.Cmd
 	// Jobs is how many run side by side; 1 if zero.
 	Jobs int
 	// Limit, if not zero, is how long one run may take, in real time.
 	Limit time.Duration
+	// Twice has one seed in so many played again, to see that it replays; with zero
+	// none is. The first of each cause always is.
+	Twice uint64
+	// MadeUp says that nobody chose the faults, so that one that touches nothing is
+	// no finding.
+	MadeUp bool
 	// Progress, if not nil, is told after each run: how many were played, and
 	// how many of them had a finding.
 	Progress func(played, found uint64)
+	// Played, if not nil, is told of each run that did not break.
+	Played func(seed uint64, o Outcome)
+	// Found, if not nil, is told of the first finding of each cause as soon as there
+	// is one. An error ends the search.
+	Found func(seed uint64, f Finding) error
 }
 
 // Explore plays n seeds from first on. If ctx ends it returns what it has.
-// The error says that runs cannot be started at all.
+// The error says that runs cannot be started at all, or is one of Found.
 func (e *Explorer) Explore(ctx context.Context, first, n uint64) (Exploration, error) {
 	all := Exploration{First: first, Seeds: n}
 	var (
@@ -85,9 +103,17 @@ func (e *Explorer) Explore(ctx context.Context, first, n uint64) (Exploration, e
 		next++
 		return next - 1, true
 	}
+	known := func(f Finding) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return groups[[2]string{string(f.Kind), f.Cause}] != nil
+	}
 	worker := func() {
 		for seed, ok := take(); ok; seed, ok = take() {
-			findings, err := e.play(ctx, seed)
+			r, err := e.play(ctx, seed, 1)
+			if err == nil && (e.Twice > 0 && (seed-first)%e.Twice == 0 || !allOf(r.findings, known)) {
+				err = e.replay(ctx, seed, &r)
+			}
 			mu.Lock()
 			if err != nil {
 				missed = min(missed, seed)
@@ -98,15 +124,21 @@ func (e *Explorer) Explore(ctx context.Context, first, n uint64) (Exploration, e
 				return
 			}
 			all.Played++
-			if len(findings) > 0 {
+			if len(r.findings) > 0 {
 				found++
 			}
-			for _, f := range findings {
+			if e.Played != nil && r.outcome != nil {
+				e.Played(seed, *r.outcome)
+			}
+			for _, f := range r.findings {
 				key := [2]string{string(f.Kind), f.Cause}
 				g := groups[key]
 				if g == nil {
 					g = &Group{}
 					groups[key] = g
+					if e.Found != nil && failed == nil {
+						failed = e.Found(seed, f)
+					}
 				}
 				if len(g.Seeds) == 0 || seed < slices.Min(g.Seeds) {
 					g.Finding = f
@@ -135,37 +167,90 @@ func (e *Explorer) Explore(ctx context.Context, first, n uint64) (Exploration, e
 	return all, failed
 }
 
+func allOf(findings []Finding, is func(Finding) bool) bool {
+	return !slices.ContainsFunc(findings, func(f Finding) bool { return !is(f) })
+}
+
 // rank puts what matters most last.
-func rank(k Kind) int { return slices.Index([]Kind{Idle, Broken, Other, Leak, Stuck, Crash}, k) }
+func rank(k Kind) int {
+	return slices.Index([]Kind{Idle, Broken, Other, Leak, Stuck, Crash, Diverged}, k)
+}
+
+// result is what the run of one seed gave.
+type result struct {
+	outcome  *Outcome // nil if the run broke
+	findings []Finding
+}
 
 // play runs one seed. The error says that it was stopped or could not be started.
-func (e *Explorer) play(ctx context.Context, seed uint64) ([]Finding, error) {
+func (e *Explorer) play(ctx context.Context, seed uint64, cores int) (result, error) {
+	r, err := playOne(ctx, e.Limit, func(ctx context.Context) *exec.Cmd { return e.Command(ctx, seed, cores) })
+	if e.MadeUp {
+		r.findings = slices.DeleteFunc(r.findings, func(f Finding) bool { return f.Kind == Idle })
+	}
+	return r, err
+}
+
+// replay plays a seed again, on all cores, and adds a finding if that is not the
+// same.
+func (e *Explorer) replay(ctx context.Context, seed uint64, r *result) error {
+	again, err := e.play(ctx, seed, runtime.NumCPU())
+	if err != nil {
+		return err
+	}
+	f := Finding{Kind: Diverged, Cause: "a seed does not replay"}
+	switch a, b := r.outcome, again.outcome; {
+	case a != nil && b != nil && a.Trace != b.Trace:
+		f.Detail = fmt.Sprintf("its trace was %.12s, then %.12s", a.Trace, b.Trace)
+	case !slices.EqualFunc(r.findings, again.findings, Finding.Same):
+		f.Detail = fmt.Sprintf("it found %s, then %s", causes(r.findings), causes(again.findings))
+	default:
+		return nil
+	}
+	r.findings = append(r.findings, f)
+	return nil
+}
+
+func causes(all []Finding) string {
+	if len(all) == 0 {
+		return "nothing"
+	}
+	var names []string
+	for _, f := range all {
+		names = append(names, fmt.Sprintf("%s %q", f.Kind, f.Cause))
+	}
+	return strings.Join(names, ", ")
+}
+
+// playOne runs a process that plays a story, for at most a limit unless that is
+// zero.
+func playOne(ctx context.Context, limit time.Duration, command func(context.Context) *exec.Cmd) (result, error) {
 	runCtx := ctx
-	if e.Limit > 0 {
-		limited, cancel := context.WithTimeout(ctx, e.Limit)
+	if limit > 0 {
+		limited, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		runCtx = limited
 	}
-	cmd := e.Command(runCtx, seed)
+	cmd := command(runCtx)
 	var out, told bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &told
 	err := cmd.Run()
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
-		return nil, ctx.Err()
+		return result{}, ctx.Err()
 	case runCtx.Err() != nil:
-		return []Finding{{Stuck, "the run took too long", fmt.Sprintf("stopped after %s of real time", e.Limit)}}, nil
+		return result{findings: []Finding{{Kind: Stuck, Cause: "the run took too long", Detail: fmt.Sprintf("stopped after %s of real time", limit)}}}, nil
 	case err != nil && !errors.As(err, &exit):
-		return nil, fmt.Errorf("start run: %w", err)
+		return result{}, fmt.Errorf("start run: %w", err)
 	case err != nil && exit.ExitCode() != 1:
-		return []Finding{broke(told.String(), exit.String())}, nil
+		return result{findings: []Finding{broke(told.String(), exit.String())}}, nil
 	}
 	var o Outcome
 	if err := json.Unmarshal(out.Bytes(), &o); err != nil {
-		return nil, fmt.Errorf("read outcome: %w", err)
+		return result{}, fmt.Errorf("read outcome: %w", err)
 	}
-	return o.findings(), nil
+	return result{&o, o.findings()}, nil
 }
 
 // findings of a run that did not break.
@@ -173,11 +258,11 @@ func (o Outcome) findings() []Finding {
 	var all []Finding
 	for _, v := range o.Verdicts {
 		if !v.OK {
-			all = append(all, Finding{Broken, v.Name, fmt.Sprintf("%s, budget %s; first: %s", v.Measured, v.Budget, v.First)})
+			all = append(all, Finding{Kind: Broken, Cause: v.Name, Detail: fmt.Sprintf("%s, budget %s; first: %s", v.Measured, v.Budget, v.First), At: v.At})
 		}
 	}
 	for _, id := range o.Idle {
-		all = append(all, Finding{Idle, id, "it touched nothing"})
+		all = append(all, Finding{Kind: Idle, Cause: id, Detail: "it touched nothing"})
 	}
 	return all
 }

@@ -52,9 +52,9 @@ func TestExploredProgram(t *testing.T) {
 	}
 }
 
-func explored(ctx context.Context, seed uint64) *exec.Cmd {
+func explored(ctx context.Context, seed uint64, cores int) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestExploredProgram$")
-	cmd.Env = append(os.Environ(), "SCENARIOS_EXPLORED="+strconv.FormatUint(seed, 10))
+	cmd.Env = append(os.Environ(), "SCENARIOS_EXPLORED="+strconv.FormatUint(seed, 10), "GOMAXPROCS="+strconv.Itoa(cores))
 	return cmd
 }
 
@@ -65,14 +65,12 @@ func TestExplore(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, uint64(907), told.Load())
 	require.Empty(t, cmp.Diff(Exploration{First: 11, Seeds: 9, Played: 9, Next: 20, Groups: []Group{
-		{Finding{Crash, "panic: oh in github.com/espra/protoplex/nodes/live.(*hub).publish",
-			"panic: oh\n\ngoroutine 7 [running]:\nmain.main()\ngithub.com/espra/protoplex/nodes/live.(*hub).publish(0x1)"}, []uint64{16}},
-		{Finding{Stuck, "virtual time stood still", "sim: virtual time has stood still for 30s of real time; all goroutines:"}, []uint64{17}},
-		{Finding{Leak, "code outlived its machine in github.com/espra/protoplex/nodes/seed.Run",
-			"protoplex: 1 goroutines survived their machines; the first:\ngithub.com/espra/protoplex/nodes/seed.Run(0x1)"}, []uint64{18}},
-		{Finding{Other, "exit status 4", "protoplex: disk full"}, []uint64{19}},
-		{Finding{Broken, "gaps", "2, budget 0; first: ana at 1:02"}, []uint64{12, 14}},
-		{Finding{Idle, "dark", "it touched nothing"}, []uint64{15}},
+		{Finding{Kind: Crash, Cause: "panic: oh in github.com/espra/protoplex/nodes/live.(*hub).publish", Detail: "panic: oh\n\ngoroutine 7 [running]:\nmain.main()\ngithub.com/espra/protoplex/nodes/live.(*hub).publish(0x1)"}, []uint64{16}},
+		{Finding{Kind: Stuck, Cause: "virtual time stood still", Detail: "sim: virtual time has stood still for 30s of real time; all goroutines:"}, []uint64{17}},
+		{Finding{Kind: Leak, Cause: "code outlived its machine in github.com/espra/protoplex/nodes/seed.Run", Detail: "protoplex: 1 goroutines survived their machines; the first:\ngithub.com/espra/protoplex/nodes/seed.Run(0x1)"}, []uint64{18}},
+		{Finding{Kind: Other, Cause: "exit status 4", Detail: "protoplex: disk full"}, []uint64{19}},
+		{Finding{Kind: Broken, Cause: "gaps", Detail: "2, budget 0; first: ana at 1:02"}, []uint64{12, 14}},
+		{Finding{Kind: Idle, Cause: "dark", Detail: "it touched nothing"}, []uint64{15}},
 	}}, x))
 }
 
@@ -81,7 +79,7 @@ func TestExploreLimit(t *testing.T) {
 	e := Explorer{Command: explored, Limit: time.Second}
 	x, err := e.Explore(t.Context(), 20, 1)
 	require.NoError(t, err)
-	require.Equal(t, []Group{{Finding{Stuck, "the run took too long", "stopped after 1s of real time"}, []uint64{20}}}, x.Groups)
+	require.Equal(t, []Group{{Finding{Kind: Stuck, Cause: "the run took too long", Detail: "stopped after 1s of real time"}, []uint64{20}}}, x.Groups)
 }
 
 // Who stops the search keeps what it has found, and is told where to go on.

@@ -43,11 +43,24 @@ func (p *platform) judge(h oracle.History) []oracle.Verdict {
 			for _, host := range x.Params.Names("of") {
 				all = append(all, oracle.AnsweredInTime(h, p.asked(host), x.Params.Duration("within")))
 			}
+		case "converges":
+			all = append(all, p.converged(h, x.Params.Duration("within"))...)
 		default:
 			all = append(all, p.ask(h, x, oracle.Fault{}))
 		}
 	}
 	return all
+}
+
+func (p *platform) converged(h oracle.History, within time.Duration) []oracle.Verdict {
+	over, _, _ := p.story.Over()
+	homes := map[string]string{}
+	if len(p.story.Topology.VPS) > 0 {
+		for _, host := range p.hostNames() {
+			homes[host], _ = p.story.Topology.Home(host)
+		}
+	}
+	return oracle.Converged(h, over, within, p.names(p.hostNames()), homes, len(p.cells) > 0)
 }
 
 func findFault(h oracle.History, id string) (oracle.Fault, bool) {

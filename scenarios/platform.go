@@ -122,7 +122,7 @@ func boot(w *sim.World, s *story.Story) (_ *platform, err error) {
 		case story.RoleSeed, story.RoleUnderstudy:
 			err = p.seed(m)
 		case story.RoleStore:
-			p.run(m.Name, "s3", "--listen", ":80", "--bucket", leaseBucket(m.Region), "--key", leaseAccount)
+			p.run(m.Name, "s3", "--listen", ":80", "--bucket", leaseBucket(m.Region), "--key", leaseAccount, "--dir", storeDir)
 		case story.RoleAWS:
 			err = p.controlPlane(m)
 		case story.RoleBalancer:

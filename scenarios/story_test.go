@@ -44,6 +44,21 @@ func TestStory(t *testing.T) {
 	}
 }
 
+// What was found once, and mended, is not found again.
+func TestRegression(t *testing.T) {
+	names, err := Regressions()
+	require.NoError(t, err)
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, err := Load(name)
+			require.NoError(t, err)
+			require.NotNil(t, s.Found, "a reproducer says what it shows")
+			holds(t, name, s.Found.Seed)
+		})
+	}
+}
+
 func seedsAskedFor(t *testing.T) []uint64 {
 	t.Helper()
 	if s := os.Getenv(seedVar); s != "" {

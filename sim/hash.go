@@ -24,9 +24,11 @@ func mix(x uint64) uint64 {
 }
 
 // choice is the n-th random number for what, asked by who.
-func (w *World) choice(who, what string, n uint64) uint64 {
+func (w *World) choice(who, what string, n uint64) uint64 { return choice(w.opts.Seed, who, what, n) }
+
+func choice(seed uint64, who, what string, n uint64) uint64 {
 	h := hashString(hashString(fnvOffset, who), what)
-	return mix(mix(h^mix(w.opts.Seed)) + n)
+	return mix(mix(h^mix(seed)) + n)
 }
 
 // below maps x to [0, n), in integers; the bias is far below what a run can show.

@@ -108,7 +108,10 @@ func (w *World) Start() time.Time { return w.start }
 
 // Choose gives the n-th random number of a name, a pure function of the seed
 // and its arguments, for whatever drives the world.
-func (w *World) Choose(name string, n uint64) uint64 { return w.choice("world", name, n) }
+func (w *World) Choose(name string, n uint64) uint64 { return Choose(w.opts.Seed, name, n) }
+
+// Choose gives what [World.Choose] gives in a world of that seed.
+func Choose(seed uint64, name string, n uint64) uint64 { return choice(seed, "world", name, n) }
 
 // At calls f once the world has reached an offset and all is quiet. An offset
 // that has passed means now. What happens at one nanosecond happens in the order

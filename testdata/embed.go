@@ -1,7 +1,8 @@
 // Package testdata carries the scenario files into the binary, so that a
 // scenario can be played by its name anywhere. It promises that every file below
-// Scenarios is a valid scenario; the tests of package scenarios/story hold it to
-// that. Nothing in it can fail. Start reading at scenarios/region-failover.yaml.
+// Scenarios and Regressions is a valid scenario; the tests of package
+// scenarios/story hold it to that. Nothing in it can fail. Start reading at
+// scenarios/region-failover.yaml.
 package testdata
 
 import "embed"
@@ -10,3 +11,9 @@ import "embed"
 //
 //go:embed scenarios/*.yaml
 var Scenarios embed.FS
+
+// Regressions holds regressions/NAME.yaml for every reproducer of something that
+// was found and mended; see `protoplex sim shrink`. It is read-only.
+//
+//go:embed regressions/*.yaml
+var Regressions embed.FS

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -18,89 +19,223 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/espra/protoplex/scenarios"
+	"github.com/espra/protoplex/scenarios/story"
+	"github.com/espra/protoplex/scenarios/swarm"
 )
 
+// search is what `sim explore` was asked for.
+type search struct {
+	story  string // or "", for stories that are made up
+	onTop  bool
+	beyond bool
+	seed   uint64
+	seeds  uint64
+	jobs   int
+	limit  time.Duration
+	twice  uint64
+	out    string
+	shrink bool
+	show   bool
+}
+
 func exploreCommand() *cobra.Command {
-	var (
-		seed  uint64
-		seeds uint64
-		jobs  int
-		limit time.Duration
-	)
+	var x search
 	c := &cobra.Command{
-		Use:   "explore NAME|FILE",
-		Short: "Play many seeds of a story, and group what goes wrong",
-		Long: `Play many seeds of a story, each in a process of its own, and group what goes wrong
-by its cause. Where the story gives a range for the start or the length of a fault,
-each seed has its own. Ctrl-C stops it and shows what was found so far.`,
-		Example: `  protoplex sim explore split-zone --seeds 200
-  protoplex sim explore split-zone --seeds 2000 --seed 1 --jobs 2`,
-		Args: cobra.ExactArgs(1),
+		Use:   "explore [NAME|FILE]",
+		Short: "Play many seeds, of made-up stories or of one, and group what goes wrong",
+		Long: `Play many seeds, each in a process of its own, and group what goes wrong by its cause.
+
+Without a story each seed makes up one of its own: a small platform, some clients, and
+faults of some families that the platform declares to survive. While they last nothing
+unsafe may happen; they heal, and in the end everything has to be as it was.
+
+With a story its seeds are played: where it gives a range for the start or the length of
+a fault, each seed has its own. With --on-top each seed adds faults to it.
+
+The first seed of each cause, and now and then another one, is played twice; if that
+gives something else the exit status is 3. Ctrl-C stops the search and shows what was
+found so far, and how to go on.`,
+		Example: `  protoplex sim explore --seeds 500 --out findings --shrink
+  protoplex sim explore --seed 17 --seeds 1 --show
+  protoplex sim explore split-zone --seeds 2000 --seed 1 --jobs 2
+  protoplex sim explore region-failover --on-top --seeds 50`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if _, err := scenarios.Load(args[0]); err != nil {
+			if len(args) > 0 {
+				x.story = args[0]
+				if _, err := scenarios.Load(x.story); err != nil {
+					return status{statusUsage, err}
+				}
+			}
+			if err := x.check(); err != nil {
 				return status{statusUsage, err}
-			}
-			if seeds < 1 || jobs < 1 {
-				return status{statusUsage, errors.New("want at least 1 seed and 1 job")}
-			}
-			if seed > math.MaxUint64-seeds {
-				return status{statusUsage, fmt.Errorf("--seed %d: there are not so many seeds after it", seed)}
-			}
-			self, err := os.Executable()
-			if err != nil {
-				return status{statusBroken, fmt.Errorf("find this program: %w", err)}
 			}
 			if !c.Flags().Changed("seed") {
 				// Short enough to be read aloud.
-				seed = 1 + rand.Uint64N(1e9)
+				x.seed = 1 + rand.Uint64N(1e9)
 			}
-			out := c.OutOrStdout()
-			fmt.Fprintf(out, "%s: seeds %d to %d\n", args[0], seed, seed+seeds-1)
-			e := scenarios.Explorer{Jobs: jobs, Limit: limit, Command: func(ctx context.Context, seed uint64) *exec.Cmd {
-				cmd := exec.CommandContext(ctx, self, "sim", "run", args[0], "--json", "--seed", strconv.FormatUint(seed, 10))
-				cmd.Env = append(os.Environ(), insideVar+"=1", "GOMAXPROCS=1")
-				// A terminal sends Ctrl-C to its whole group, and a run that is cut
-				// off by it would look broken.
-				cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-				return cmd
-			}}
-			began := time.Now()
-			if onTerminal(os.Stderr) {
-				e.Progress = func(played, found uint64) {
-					fmt.Fprintf(os.Stderr, "\r\x1b[K%d of %d seeds, %d with findings, %.0f an hour",
-						played, seeds, found, float64(played)/time.Since(began).Hours())
+			if x.show {
+				return x.print(c.OutOrStdout())
+			}
+			if x.out != "" {
+				if err := os.MkdirAll(x.out, 0o755); err != nil {
+					return status{statusUsage, fmt.Errorf("make directory for findings: %w", err)}
 				}
 			}
-			x, err := e.Explore(c.Context(), seed, seeds)
-			if e.Progress != nil {
-				fmt.Fprint(os.Stderr, "\r\x1b[K")
-			}
-			printExploration(out, args[0], x, time.Since(began))
-			switch {
-			case err != nil:
-				return status{statusBroken, err}
-			case len(x.Groups) > 0:
-				return status{code: statusFailed}
-			case c.Context().Err() != nil:
-				return status{statusBroken, errors.New("interrupted")}
-			}
-			return nil
+			return x.run(c.Context(), c.OutOrStdout())
 		},
 	}
 	f := c.Flags()
-	f.Uint64Var(&seed, "seed", 0, "the first seed (default a fresh one)")
-	f.Uint64Var(&seeds, "seeds", 100, "how many seeds")
-	f.IntVar(&jobs, "jobs", runtime.NumCPU(), "how many to play side by side")
-	f.DurationVar(&limit, "limit", 10*time.Minute, "stop a run that takes longer than this, in real time")
+	f.Uint64Var(&x.seed, "seed", 0, "the first seed (default a fresh one)")
+	f.Uint64Var(&x.seeds, "seeds", 100, "how many seeds")
+	f.IntVar(&x.jobs, "jobs", runtime.NumCPU(), "how many to play side by side")
+	f.DurationVar(&x.limit, "limit", 10*time.Minute, "stop a run that takes longer than this, in real time")
+	f.Uint64Var(&x.twice, "twice", 20, "play one seed in so many twice, to see that it replays; 0 for none")
+	f.BoolVar(&x.onTop, "on-top", false, "add made-up faults to the story")
+	f.BoolVar(&x.beyond, "beyond", false, "make up more faults than the platform declares to survive; then only safety is asked for")
+	f.StringVar(&x.out, "out", "", "save the first story of each cause in `DIR`")
+	f.BoolVar(&x.shrink, "shrink", false, "shrink what is saved, as sim shrink does")
+	f.BoolVar(&x.show, "show", false, "print the stories of the seeds, and play nothing")
 	return c
+}
+
+func (x *search) check() error {
+	switch {
+	case x.seeds < 1 || x.jobs < 1:
+		return errors.New("want at least 1 seed and 1 job")
+	case x.seed > math.MaxUint64-x.seeds:
+		return fmt.Errorf("--seed %d: there are not so many seeds after it", x.seed)
+	case x.onTop && x.story == "":
+		return errors.New("--on-top: want a story to add faults to")
+	case x.beyond && !x.madeUp():
+		return errors.New("--beyond: the story has the faults that it has; add some with --on-top")
+	case x.shrink && x.out == "":
+		return errors.New("--shrink: want a directory for what is found: --out DIR")
+	}
+	return nil
+}
+
+// madeUp tells whether each seed makes up faults.
+func (x *search) madeUp() bool { return x.story == "" || x.onTop }
+
+// name is that of the story of a seed.
+func (x *search) name(seed uint64) string {
+	if x.madeUp() {
+		return scenarios.MadeUp(x.story, seed, x.beyond)
+	}
+	return x.story
+}
+
+func (x *search) print(out io.Writer) error {
+	for seed := x.seed; seed < x.seed+x.seeds; seed++ {
+		s, err := scenarios.Load(x.name(seed))
+		if err != nil {
+			return status{statusBroken, err}
+		}
+		separator := ""
+		if seed > x.seed {
+			separator = "---\n"
+		}
+		if _, err := fmt.Fprintf(out, "%s%s", separator, story.Format(s)); err != nil {
+			return status{statusBroken, err}
+		}
+	}
+	return nil
+}
+
+// quietly is a run of a story whose outcome is for a program.
+func quietly(ctx context.Context, self, story string, seed uint64, cores int) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, self, "sim", "run", story, "--json", "--seed", strconv.FormatUint(seed, 10))
+	cmd.Env = append(os.Environ(), insideVar+"=1", "GOMAXPROCS="+strconv.Itoa(cores))
+	// A terminal sends Ctrl-C to its whole group, and a run that is cut off by it
+	// would look broken.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return cmd
+}
+
+func (x *search) run(ctx context.Context, out io.Writer) error {
+	self, err := os.Executable()
+	if err != nil {
+		return status{statusBroken, fmt.Errorf("find this program: %w", err)}
+	}
+	what := x.story
+	switch {
+	case x.onTop:
+		what += " with faults on top"
+	case x.madeUp():
+		what = "made-up stories"
+	}
+	fmt.Fprintf(out, "%s: seeds %d to %d\n", what, x.seed, x.seed+x.seeds-1)
+	saved := map[[2]string]string{} // files by kind and cause
+	var coverage swarm.Coverage
+	e := scenarios.Explorer{
+		Jobs: x.jobs, Limit: x.limit, Twice: x.twice, MadeUp: x.madeUp(),
+		Command: func(ctx context.Context, seed uint64, cores int) *exec.Cmd {
+			return quietly(ctx, self, x.name(seed), seed, cores)
+		},
+	}
+	if x.madeUp() {
+		e.Played = func(seed uint64, o scenarios.Outcome) {
+			if s, err := scenarios.Load(x.name(seed)); err == nil { // it has been played
+				coverage.Add(s, o.Idle)
+			}
+		}
+	}
+	if x.out != "" {
+		e.Found = func(seed uint64, f scenarios.Finding) error {
+			s, err := scenarios.Load(x.name(seed))
+			if err != nil {
+				return err
+			}
+			s = scenarios.Reproducer(s, seed, f)
+			file := filepath.Join(x.out, scenarios.FileName(s))
+			saved[[2]string{string(f.Kind), f.Cause}] = file
+			return scenarios.Save(file, s)
+		}
+	}
+	began := time.Now()
+	if onTerminal(os.Stderr) {
+		e.Progress = func(played, found uint64) {
+			fmt.Fprintf(os.Stderr, "\r\x1b[K%d of %d seeds, %d with findings, %.0f an hour",
+				played, x.seeds, found, float64(played)/time.Since(began).Hours())
+		}
+	}
+	all, err := e.Explore(ctx, x.seed, x.seeds)
+	if e.Progress != nil {
+		clearLine()
+	}
+	x.tell(out, all, saved, time.Since(began))
+	if x.madeUp() && all.Played > 0 {
+		fmt.Fprintln(out, "\nstruck: stories by fault and role, in us-east/eu-west or elsewhere")
+		for _, line := range coverage.Lines() {
+			fmt.Fprintf(out, "  %s\n", line)
+		}
+	}
+	switch {
+	case err != nil:
+		return status{statusBroken, err}
+	case ctx.Err() == nil && x.shrink:
+		err = x.shrinkAll(ctx, out, all, saved)
+	}
+	switch {
+	case err != nil:
+		return status{statusBroken, err}
+	case len(all.Groups) > 0 && all.Groups[0].Kind == scenarios.Diverged:
+		return status{code: statusDiverged}
+	case len(all.Groups) > 0:
+		return status{code: statusFailed}
+	case ctx.Err() != nil:
+		return status{statusBroken, errors.New("interrupted")}
+	}
+	return nil
 }
 
 // shownSeeds is how many seeds of a group are named.
 const shownSeeds = 8
 
-func printExploration(out io.Writer, story string, x scenarios.Exploration, took time.Duration) {
-	for _, g := range x.Groups {
-		fmt.Fprintf(out, "\n%s: %s (%d of %d seeds)\n", g.Kind, g.Cause, len(g.Seeds), x.Played)
+func (x *search) tell(out io.Writer, all scenarios.Exploration, saved map[[2]string]string, took time.Duration) {
+	for _, g := range all.Groups {
+		fmt.Fprintf(out, "\n%s: %s (%d of %d seeds)\n", g.Kind, g.Cause, len(g.Seeds), all.Played)
 		var names []string
 		for _, s := range g.Seeds[:min(len(g.Seeds), shownSeeds)] {
 			names = append(names, strconv.FormatUint(s, 10))
@@ -116,20 +251,47 @@ func printExploration(out io.Writer, story string, x scenarios.Exploration, took
 			}
 			fmt.Fprintf(out, "  %s%s\n", head, line)
 		}
-		fmt.Fprintf(out, "  replay  protoplex sim run %s --seed %d\n", story, g.Seeds[0])
+		name := x.name(g.Seeds[0])
+		fmt.Fprintf(out, "  replay  protoplex sim run %s --seed %d\n", name, g.Seeds[0])
+		if file := saved[[2]string{string(g.Kind), g.Cause}]; file != "" {
+			fmt.Fprintf(out, "  saved   %s\n", file)
+		} else if g.Kind != scenarios.Diverged {
+			fmt.Fprintf(out, "  shrink  protoplex sim shrink %s --seed %d\n", name, g.Seeds[0])
+		}
 	}
-	if len(x.Groups) > 0 {
+	if len(all.Groups) > 0 {
 		fmt.Fprintln(out)
 	}
 	found := "nothing found"
-	switch n := len(x.Groups); {
+	switch n := len(all.Groups); {
 	case n == 1:
 		found = "1 cause found"
 	case n > 1:
 		found = fmt.Sprintf("%d causes found", n)
 	}
-	fmt.Fprintf(out, "%d seeds played in %s: %s\n", x.Played, took.Round(time.Second), found)
-	if end := x.First + x.Seeds; x.Next < end {
-		fmt.Fprintf(out, "go on with: protoplex sim explore %s --seed %d --seeds %d\n", story, x.Next, end-x.Next)
+	fmt.Fprintf(out, "%d seeds played in %s: %s\n", all.Played, took.Round(time.Second), found)
+	if end := all.First + all.Seeds; all.Next < end {
+		fmt.Fprintf(out, "go on with: %s --seed %d --seeds %d\n", x.command(), all.Next, end-all.Next)
 	}
+}
+
+// command is the command line without seeds.
+func (x *search) command() string {
+	words := []string{"protoplex sim explore"}
+	if x.story != "" {
+		words = append(words, x.story)
+	}
+	if x.onTop {
+		words = append(words, "--on-top")
+	}
+	if x.beyond {
+		words = append(words, "--beyond")
+	}
+	if x.out != "" {
+		words = append(words, "--out", x.out)
+	}
+	if x.shrink {
+		words = append(words, "--shrink")
+	}
+	return strings.Join(words, " ")
 }

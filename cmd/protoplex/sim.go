@@ -28,7 +28,7 @@ func simCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(listCommand(), runCommand(), verifyCommand(), exploreCommand())
+	c.AddCommand(listCommand(), runCommand(), verifyCommand(), faultsCommand(), exploreCommand(), shrinkCommand())
 	return c
 }
 
@@ -91,9 +91,15 @@ the same run, to the nanosecond; the last line carries the hash that proves it.`
 			if until < 0 {
 				return status{statusUsage, fmt.Errorf("--until %s: want a duration above zero", until)}
 			}
+			if s.Found != nil && !c.Flags().Changed("seed") {
+				seed = s.Found.Seed
+			}
 			if os.Getenv(insideVar) == "" {
 				if err := page.check(trace); err != nil {
 					return status{statusUsage, err}
+				}
+				if s.Found != nil && s.Found.By != scenarios.Version() {
+					fmt.Fprintf(os.Stderr, "%s was written by %s; this is %s, which may play it otherwise\n", args[0], s.Found.By, scenarios.Version())
 				}
 				if err := writable(trace); err != nil {
 					return status{statusUsage, fmt.Errorf("write trace: %w", err)}
@@ -110,7 +116,7 @@ the same run, to the nanosecond; the last line carries the hash that proves it.`
 		},
 	}
 	f := c.Flags()
-	f.Uint64Var(&seed, "seed", 1, "which run of the story")
+	f.Uint64Var(&seed, "seed", 1, "which run of the story; that of a reproducer unless given")
 	f.StringVar(&trace, "trace", "", "write every delivery and event to `FILE`, as JSON lines")
 	f.DurationVar(&until, "until", 0, "stop at this offset and tell what all machines are in the middle of; the trace is a prefix of the full one")
 	f.StringVar(&page.file, "report", "", "write the run to `FILE` as one HTML page: a timeline of all machines, with causes")

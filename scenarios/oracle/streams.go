@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"maps"
 	"strconv"
 	"time"
 )
@@ -61,6 +62,9 @@ func order(h History, d *docket) {
 				delete(live, s)
 			}
 			delete(channels, tunnel)
+			if e.Why == Stopped { // and forgets where it was
+				maps.DeleteFunc(last, func(s seat, _ Position) bool { return s.client == e.Client && s.host == e.Host && s.key == e.Key })
+			}
 		case Subscribed:
 			d.judged++
 			if wrong := resumed(was, known, e); wrong != "" {

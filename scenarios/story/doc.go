@@ -7,7 +7,7 @@
 // out can be played: every selector matches a machine, every fault strikes and
 // heals within the story, and every expectation can be judged. Parse touches
 // nothing but its arguments, keeps no state, and bounds what a hostile file can
-// cost.
+// cost. Format writes a story that was made by a program.
 //
 // Start reading at Story. Faults and Oracles are the vocabulary, as tables.
 //
@@ -23,6 +23,8 @@
 //	source      list of web addresses that document a real outage; then also
 //	facts       list of what those sources say, and
 //	assumed     list of what we made up where they are silent
+//	found       of a reproducer, which sim explore and sim shrink write: the seed
+//	            that shows it, kind and cause of what was found, and by which program
 //	starts*     the instant at which the story begins, in UTC: 2026-03-02T14:00:00Z
 //	lasts*      how long it goes on, at most 30 days
 //	topology*   what is booted

@@ -41,7 +41,10 @@ func (r *reader) expect(v value, s *Story, machines []Machine) Expect {
 		case e.key == string(Throughout):
 			x.Throughout = r.expectations(e.value, Throughout, Event{}, s, machines)
 		case len(words) > 0 && words[0].text == string(After):
-			if a, ok := r.aftermath(e, words, s, machines); ok {
+			a, ok := r.aftermath(e, words, s, machines)
+			if ok && slices.ContainsFunc(x.After, func(o Aftermath) bool { return o.Event == a.Event && o.Heals == a.Heals }) {
+				r.failf(e.keyPos, "%q comes twice", clip(e.key))
+			} else if ok {
 				x.After = append(x.After, a)
 			}
 		default:
@@ -337,6 +340,17 @@ func (j *judge) needHealing(param string) {
 	}
 }
 
+// needEnd wants all faults to be over in time.
+func (j *judge) needEnd() {
+	over, last, ok := j.s.Over()
+	if !ok {
+		j.failf(j.x.Pos, "%s never heals", last)
+	}
+	if v, _ := j.x.Params.Get("within"); j.s.Lasts > 0 && over+v.Duration > j.s.Lasts {
+		j.failf(v.Pos, "its time is up at %v, after the end at %v", short(over+v.Duration), short(j.s.Lasts))
+	}
+}
+
 // needNoContradiction compares pages with nobody-paged, which comes from the
 // same file and cannot hold together with it.
 func (j *judge) needNoContradiction() {
@@ -355,12 +369,15 @@ func (j *judge) fillNames() {
 			j.failf(names.Pos, "%s does not take the home of %s away", j.event.ID, host)
 		}
 	}
+	at, somewhere := j.x.Params.Get("at")
 	if !given {
-		j.x.Params = append(j.x.Params, Value{Pos: j.x.Pos, Name: "names", Names: lost})
+		names = Value{Pos: j.x.Pos, Name: "names", Names: lost}
 	}
-	if _, given := j.x.Params.Get("at"); !given {
-		j.x.Params = append(j.x.Params, Value{Pos: j.x.Pos, Name: "at", Names: slices.Clone(j.s.Topology.DNS.Providers)})
+	if !somewhere {
+		at = Value{Pos: j.x.Pos, Name: "at", Names: slices.Clone(j.s.Topology.DNS.Providers)}
 	}
+	within, _ := j.x.Params.Get("within")
+	j.x.Params = Values{within, names, at}
 }
 
 // silentStory reports whether the file expects that nobody is paged. It looks

@@ -15,9 +15,29 @@ const (
 	Never    Need = "never"
 )
 
+// Family is what part of the world a fault breaks.
+type Family string
+
+// The families, in the order of `sim faults`.
+const (
+	Network       Family = "network"
+	NameService   Family = "names"
+	CloudAPI      Family = "cloud APIs"
+	Process       Family = "processes"
+	Disk          Family = "disks"
+	Clock         Family = "clocks"
+	ZoneAndRegion Family = "zones and regions"
+	Gray          Family = "gray" // what is not down and does not work
+	Human         Family = "people"
+)
+
+// Families is the table of all families; it is never changed.
+var Families = []Family{Network, NameService, CloudAPI, Process, Disk, Clock, ZoneAndRegion, Gray, Human}
+
 // Fault describes one word of the fault vocabulary.
 type Fault struct {
 	Name      string
+	Family    Family
 	About     string   // one line: what happens
 	Promise   string   // one line: what the platform promises under it
 	On        []Kind   // what it may strike
@@ -50,24 +70,28 @@ func requests(more ...Param) []Param {
 var Faults = append([]Fault{
 	{
 		Name:    "region-lost",
+		Family:  ZoneAndRegion,
 		About:   "every machine of a region goes silent: no resets, no goodbyes; they boot again at the end",
 		Promise: "detected and paged; names move to the other region; clients recover there and come home later",
 		On:      []Kind{ByRegion}, For: Optional,
 	},
 	{
 		Name:    "zone-lost",
+		Family:  ZoneAndRegion,
 		About:   "every machine of a zone goes silent; they boot again at the end",
 		Promise: "the region goes on without the zone; live keys of the lost nodes answer 503 with Retry-After",
 		On:      []Kind{ByZone}, For: Optional,
 	},
 	{
 		Name:    "machine-lost",
+		Family:  Process,
 		About:   "a machine loses power and is silent; it boots again at the end with what it had synced",
 		Promise: "the others go on; live keys of a lost Live node answer 503 with Retry-After",
 		On:      []Kind{ByMachine, ByRole, ByVPS, ByClients}, For: Optional,
 	},
 	{
 		Name:    "process-killed",
+		Family:  Process,
 		About:   "the processes of a machine die at once and its host resets their connections",
 		Promise: "parents start them again; clients reconnect and are told of any gap",
 		On:      []Kind{ByMachine, ByRole, ByVPS}, For: Never,
@@ -88,6 +112,7 @@ var Faults = append([]Fault{
 	},
 	{
 		Name:    "restarted",
+		Family:  Human,
 		About:   "nodes are asked to leave, one machine after another, and start again at once",
 		Promise: "each drains first: no request is lost, and tunnels are resumed",
 		On:      []Kind{ByMachine, ByRole, ByZone, ByRegion}, For: Never,
@@ -95,24 +120,28 @@ var Faults = append([]Fault{
 	},
 	{
 		Name:    "paused",
+		Family:  Process,
 		About:   "a machine stands still: nothing arrives, nothing leaves, its clocks jump when it wakes up",
 		Promise: "who wakes up as a superseded owner learns it and sends its clients away",
 		On:      []Kind{ByMachine, ByRole, ByZone, ByVPS}, For: Required,
 	},
 	{
 		Name:    "partition",
+		Family:  Network,
 		About:   "nothing passes a link, in one direction (->) or in both (<->)",
 		Promise: "no vantage that is cut off decides anything; the majority does",
 		On:      []Kind{ByLink}, For: Optional,
 	},
 	{
 		Name:    "isolated",
+		Family:  Network,
 		About:   "what is selected is cut off from everything else, but not from one another",
 		Promise: "an isolated region counts as lost; an isolated vantage abstains",
 		On:      anything, For: Optional,
 	},
 	{
 		Name:    "latency",
+		Family:  Network,
 		About:   "everything on a link, or to and from what is selected, takes longer",
 		Promise: "slower, and nothing else while time-outs are not reached",
 		On:      append([]Kind{ByLink}, anything...), For: Required,
@@ -120,6 +149,7 @@ var Faults = append([]Fault{
 	},
 	{
 		Name:    "loss",
+		Family:  Network,
 		About:   "packets are lost: datagrams for good, streams until they are sent again",
 		Promise: "slower; resolvers and probes try again before anybody is paged",
 		On:      append([]Kind{ByLink}, anything...), For: Required,
@@ -149,6 +179,7 @@ var Faults = append([]Fault{
 	},
 	{
 		Name:    "dns-timeout",
+		Family:  NameService,
 		About:   "the authorities of a DNS provider leave queries without an answer",
 		Promise: "resolvers turn to the other provider; nobody is without names",
 		On:      []Kind{ByProvider}, Providers: providerNames(false), For: Required,
@@ -186,6 +217,7 @@ var Faults = append([]Fault{
 	},
 	{
 		Name:    "clock-step",
+		Family:  Clock,
 		About:   "the wall clock of a machine jumps; it is set right at the end",
 		Promise: "no wait and no lease depends on it",
 		On:      hosts, For: Optional,
@@ -193,6 +225,7 @@ var Faults = append([]Fault{
 	},
 	{
 		Name:    "clock-drift",
+		Family:  Clock,
 		About:   "both clocks of a machine run fast or slow; they keep time again from the end on, where they are",
 		Promise: "leases allow for 1 ms a second; no wait depends on more",
 		On:      hosts, For: Optional,

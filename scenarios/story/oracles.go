@@ -185,6 +185,13 @@ var Oracles = []Oracle{
 		check:  func(j *judge) { j.needQuiet() },
 	},
 	{
+		Name:   "converges",
+		About:  "once all faults are over clients are served, names at home, tables equal, and nobody is on a superseded owner",
+		Scopes: []Scope{Throughout},
+		Params: []Param{{Name: "within", Type: TypeDuration, Required: true, About: "of the end of the last fault"}},
+		check:  func(j *judge) { j.needSubscribers(); j.needEnd() },
+	},
+	{
 		Name:   "nobody-paged",
 		About:  "no admin gets a text, though every vantage judges every region, and watches to the end",
 		Scopes: []Scope{Throughout},

@@ -2,8 +2,10 @@ package story
 
 import (
 	"fmt"
+	"math"
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -26,8 +28,17 @@ type Story struct {
 	Workload []Group
 	Timeline []Event // in file order, which need not be the order of time
 	Expect   Expect
+	Found    *Found // of a reproducer; else nil
 
 	silent bool // expects nobody-paged
+}
+
+// Found is what a reproducer shows, and where it comes from.
+type Found struct {
+	Seed  uint64 // with which it shows it
+	Kind  string
+	Cause string
+	By    string // the program that wrote it, with its version
 }
 
 // Where gives "file:line:column" for messages at run time.
@@ -87,13 +98,14 @@ func (r *reader) story(root value, s *Story) {
 		return
 	}
 	f := r.fields(root, "format!", "title!", "story!", "source", "facts", "assumed",
-		"starts!", "lasts!", "topology!", "workload", "timeline", "expect!")
+		"found", "starts!", "lasts!", "topology!", "workload", "timeline", "expect!")
 	s.Title = r.text(f["title"], maxTitle)
 	if strings.Contains(s.Title, "\n") {
 		r.failf(f["title"].pos, "title: want one line")
 	}
 	s.Text = r.text(f["story"], maxText)
 	r.outage(f, s)
+	s.Found = r.found(f["found"])
 	if text, ok := r.scalar(f["starts"], "an instant such as 2026-03-02T14:00:00Z"); ok {
 		t, err := parseStart(text)
 		if err != nil {
@@ -163,4 +175,20 @@ func (r *reader) outage(f fields, s *Story) {
 	case f["assumed"].given() && !f["source"].given():
 		r.failf(f["assumed"].pos, `assumed: only the replay of a real outage assumes; the key "source" is missing`)
 	}
+}
+
+func (r *reader) found(v value) *Found {
+	if !v.given() {
+		return nil
+	}
+	f := r.fields(v, "seed!", "kind!", "cause!", "by!")
+	found := &Found{Kind: r.text(f["kind"], maxTitle), Cause: r.text(f["cause"], maxText), By: r.text(f["by"], maxTitle)}
+	if n, ok := r.scalar(f["seed"], "a number"); ok {
+		seed, err := strconv.ParseUint(n, 10, 64)
+		if err != nil {
+			r.failf(f["seed"].pos, "seed: want a number from 0 to %d, not %s", uint64(math.MaxUint64), clip(n))
+		}
+		found.Seed = seed
+	}
+	return found
 }

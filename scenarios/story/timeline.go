@@ -78,6 +78,27 @@ func (s *Story) Timed(choose func(id, what string) uint64) *Story {
 	return &timed
 }
 
+// Over gives the latest instant at which the last fault is over, and its ID. It
+// reports false for one that never heals.
+func (s *Story) Over() (at time.Duration, id string, ok bool) {
+	for _, e := range s.Timeline {
+		end := e.Latest + e.Longest
+		if e.For == 0 {
+			spec, known := FindFault(e.Fault)
+			if known && spec.For != Never {
+				return 0, e.ID, false
+			}
+			if e.On != nil { // one machine after another
+				end += e.Params.Duration("every") * time.Duration(len(e.On.Match(s.Machines())))
+			}
+		}
+		if end >= at {
+			at, id = end, e.ID
+		}
+	}
+	return at, id, true
+}
+
 const maxEvents = 1000
 
 func (r *reader) timeline(v value, s *Story, machines []Machine) []Event {

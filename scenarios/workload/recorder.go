@@ -68,6 +68,22 @@ func (l *Log) Stream(e oracle.Stream) {
 	l.streams = append(l.streams, e)
 }
 
+// Gone tells that a client is no more, as when its machine has lost its power: it
+// can not say so itself. Whoever comes after it under its name remembers nothing.
+func (l *Log) Gone(client string) {
+	l.mu.Lock()
+	var tunnels []who
+	for w := range l.seq {
+		if w.kind == "stream" && w.client == client {
+			tunnels = append(tunnels, w)
+		}
+	}
+	l.mu.Unlock()
+	for _, w := range tunnels {
+		l.Stream(oracle.Stream{Client: client, Host: w.host, Key: w.key, Kind: oracle.Disconnected, Why: oracle.Stopped})
+	}
+}
+
 // Published implements [Recorder].
 func (l *Log) Published(p oracle.Publish) {
 	p.At = l.clock()

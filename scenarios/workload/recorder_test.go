@@ -38,3 +38,23 @@ func TestLogDoesNotDependOnWhoIsHeardFirst(t *testing.T) {
 	require.Equal(t, 7*time.Second, want.Lasts)
 	require.Empty(t, cmp.Diff(want, record("carl", "anna", "ben")))
 }
+
+// A client that is gone leaves no tunnel behind.
+func TestGone(t *testing.T) {
+	log := workload.NewLog(func() time.Duration { return time.Second })
+	for _, c := range []string{"anna", "ben"} {
+		for _, key := range []string{"k", "l"} {
+			log.Stream(oracle.Stream{Client: c, Host: "h", Key: key, Kind: oracle.Connected})
+		}
+	}
+	log.Gone("anna")
+	log.Gone("nobody")
+	var gone []string
+	for _, e := range log.History().Streams {
+		if e.Kind == oracle.Disconnected {
+			require.Equal(t, oracle.Stopped, e.Why)
+			gone = append(gone, e.Client+e.Host+e.Key)
+		}
+	}
+	require.Equal(t, []string{"annahk", "annahl"}, gone)
+}

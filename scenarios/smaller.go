@@ -1,0 +1,300 @@
+package scenarios
+
+import (
+	"slices"
+	"time"
+
+	"github.com/espra/protoplex/scenarios/story"
+)
+
+// The functions here give smaller stories than the one they get, those first that
+// save most. Not all of what they give is valid; whoever uses it drops the rest.
+
+// oneExpectation gives the stories that expect one thing only.
+func oneExpectation(s *story.Story) []*story.Story {
+	n := len(s.Expect.Always) + len(s.Expect.Throughout)
+	for _, a := range s.Expect.After {
+		n += len(a.Expect)
+	}
+	if n <= 1 {
+		return nil
+	}
+	var all []*story.Story
+	with := func(x story.Expect) {
+		c := *s
+		c.Expect = x
+		all = append(all, &c)
+	}
+	for _, x := range s.Expect.Always {
+		with(story.Expect{Always: []story.Expectation{x}})
+	}
+	for _, a := range s.Expect.After {
+		for _, x := range a.Expect {
+			with(story.Expect{After: []story.Aftermath{{Event: a.Event, Heals: a.Heals, Expect: []story.Expectation{x}}}})
+		}
+	}
+	for _, x := range s.Expect.Throughout {
+		with(story.Expect{Throughout: []story.Expectation{x}})
+	}
+	return all
+}
+
+// sooner gives stories that end earlier, up to the moment that broke.
+func sooner(a *attempt) []*story.Story {
+	s := a.story
+	var ends []time.Duration
+	if a.finding.At > 0 {
+		ends = append(ends, (a.finding.At + time.Second).Truncate(time.Second), (a.finding.At + 10*time.Second).Truncate(time.Second))
+	}
+	if end := due(s); end > 0 {
+		ends = append(ends, end)
+	}
+	ends = append(ends, (s.Lasts / 2).Truncate(time.Second), (s.Lasts * 3 / 4).Truncate(time.Second))
+	slices.Sort(ends)
+	var all []*story.Story
+	for _, end := range slices.Compact(ends) {
+		if end <= 0 || end >= s.Lasts {
+			continue
+		}
+		var indices []int
+		for i, e := range s.Timeline {
+			if e.At < end {
+				indices = append(indices, i)
+			}
+		}
+		c := withFaults(s, indices)
+		c.Lasts = end
+		for i := range c.Timeline {
+			if e := &c.Timeline[i]; e.At+e.For > end {
+				e.For = end - e.At
+				e.Longest = e.For
+			}
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
+// due is when the last expectation with a deadline is judged; 0 if there is none.
+func due(s *story.Story) time.Duration {
+	var last time.Duration
+	for _, a := range s.Expect.After {
+		e, _ := s.Event(a.Event)
+		from := e.At
+		if end, ok := e.Heals(); ok && a.Heals {
+			from = end
+		}
+		for _, x := range a.Expect {
+			if d := x.Deadline(); d > 0 {
+				last = max(last, from+d)
+			}
+		}
+	}
+	over, _, _ := s.Over()
+	for _, x := range s.Expect.Throughout {
+		if d := x.Deadline(); d > 0 && x.Oracle == "converges" {
+			last = max(last, over+d)
+		}
+	}
+	return last
+}
+
+// withFaults gives the story with some of its faults.
+func withFaults(s *story.Story, indices []int) *story.Story {
+	c := *s
+	c.Timeline = nil
+	for _, i := range indices {
+		c.Timeline = append(c.Timeline, s.Timeline[i])
+	}
+	return &c
+}
+
+// withFault gives the story with one fault changed.
+func withFault(s *story.Story, i int, change func(*story.Event)) *story.Story {
+	c := *s
+	c.Timeline = slices.Clone(s.Timeline)
+	change(&c.Timeline[i])
+	return &c
+}
+
+// weakerFaults gives stories with one fault that strikes less, or for less long.
+func weakerFaults(s *story.Story) []*story.Story {
+	var all []*story.Story
+	machines := s.Machines()
+	for i, e := range s.Timeline {
+		spec, _ := story.FindFault(e.Fault)
+		for _, d := range []time.Duration{time.Second, 5 * time.Second, 15 * time.Second, (e.For / 2).Truncate(time.Second)} {
+			if d > 0 && d < e.For {
+				all = append(all, withFault(s, i, func(e *story.Event) { e.For, e.Longest = d, d }))
+			}
+		}
+		strikes := func(fault string, kind story.Kind, name string) {
+			all = append(all, withFault(s, i, func(e *story.Event) {
+				e.Fault, e.On = fault, &story.Selector{Kind: kind, Name: name}
+			}))
+		}
+		struck := e.On.Match(machines)
+		if e.On.Kind != story.ByLink && e.On.Kind != story.ByProvider && len(struck) > 1 {
+			narrower := map[string]string{"region-lost": "machine-lost", "zone-lost": "machine-lost"}
+			fault := e.Fault
+			if n, ok := narrower[fault]; ok {
+				fault = n
+			}
+			if n, _ := story.FindFault(fault); slices.Contains(n.On, story.ByMachine) {
+				for _, name := range struck {
+					strikes(fault, story.ByMachine, name)
+				}
+			}
+			var zones []string
+			for _, m := range machines {
+				if e.On.Kind == story.ByRegion && m.Zone != "" && slices.Contains(struck, m.Name) && !slices.Contains(zones, m.Zone) {
+					zones = append(zones, m.Zone)
+				}
+			}
+			fault = e.Fault
+			if fault == "region-lost" {
+				fault = "zone-lost"
+			}
+			if n, _ := story.FindFault(fault); slices.Contains(n.On, story.ByZone) {
+				for _, zone := range zones {
+					strikes(fault, story.ByZone, zone)
+				}
+			}
+		}
+		for _, p := range spec.Params {
+			if _, given := e.Params.Get(p.Name); given && !p.Required {
+				all = append(all, withFault(s, i, func(e *story.Event) {
+					e.Params = slices.DeleteFunc(slices.Clone(e.Params), func(v story.Value) bool { return v.Name == p.Name })
+				}))
+			}
+		}
+	}
+	return all
+}
+
+// earlier gives stories in which everything happens sooner.
+func earlier(s *story.Story) []*story.Story {
+	if len(s.Timeline) == 0 {
+		return nil
+	}
+	first := s.Timeline[0].At
+	for _, e := range s.Timeline {
+		first = min(first, e.At)
+	}
+	var all []*story.Story
+	for _, at := range []time.Duration{30 * time.Second, time.Minute, 90 * time.Second} {
+		if at >= first {
+			continue
+		}
+		c := *s
+		c.Lasts -= first - at
+		c.Timeline = slices.Clone(s.Timeline)
+		for i := range c.Timeline {
+			c.Timeline[i].At -= first - at
+			c.Timeline[i].Latest = c.Timeline[i].At
+		}
+		all = append(all, &c)
+	}
+	return all
+}
+
+// smallerTopology gives stories with less of a platform.
+func smallerTopology(s *story.Story) []*story.Story {
+	var all []*story.Story
+	with := func(change func(*story.Topology)) {
+		c := *s
+		c.Topology.Regions = slices.Clone(s.Topology.Regions)
+		change(&c.Topology)
+		all = append(all, &c)
+	}
+	for i, r := range s.Topology.Regions {
+		if len(s.Topology.Regions) > 1 {
+			with(func(t *story.Topology) { t.Regions = slices.Delete(t.Regions, i, i+1) })
+			c := all[len(all)-1] // nobody has a home there any more
+			c.Workload = slices.DeleteFunc(slices.Clone(s.Workload), func(g story.Group) bool {
+				home, _ := s.Topology.Home(g.Home)
+				return home == r.Name
+			})
+		}
+		to := func(change func(*story.Region)) {
+			with(func(t *story.Topology) { change(&t.Regions[i]) })
+		}
+		if r.Scaling.Max > 0 {
+			to(func(r *story.Region) { r.Scaling = story.Scaling{} })
+		}
+		if r.Seed > 0 {
+			to(func(r *story.Region) { r.Seed, r.Understudy = 0, 0 })
+		}
+		if r.Understudy > 0 {
+			to(func(r *story.Region) { r.Understudy = 0 })
+		}
+		if r.Zones > 1 {
+			to(func(r *story.Region) { r.Zones = 1 })
+		}
+		for _, n := range fewer(r.Proxy) {
+			to(func(r *story.Region) { r.Proxy = n })
+		}
+		for _, n := range fewer(r.Live) {
+			to(func(r *story.Region) { r.Live = n })
+		}
+	}
+	for _, n := range append([]int{0}, fewer(len(s.Topology.VPS))...) {
+		if n < len(s.Topology.VPS) {
+			with(func(t *story.Topology) { t.VPS = t.VPS[:n] })
+		}
+	}
+	for _, list := range []func(*story.Topology) *[]string{
+		func(t *story.Topology) *[]string { return &t.DNS.Providers },
+		func(t *story.Topology) *[]string { return &t.SMS },
+		func(t *story.Topology) *[]string { return &t.Admins },
+	} {
+		for i, n := 0, len(*list(&s.Topology)); n > 1 && i < n; i++ {
+			with(func(t *story.Topology) { *list(t) = slices.Delete(slices.Clone(*list(t)), i, i+1) })
+		}
+	}
+	return all
+}
+
+// fewer gives smaller counts than n, the smallest first.
+func fewer(n int) []int {
+	var all []int
+	for _, m := range []int{1, n / 2, n - 1} {
+		if m > 0 && m < n && !slices.Contains(all, m) {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+// smallerWorkload gives stories with fewer clients, that do less.
+func smallerWorkload(s *story.Story) []*story.Story {
+	var all []*story.Story
+	with := func(i int, change func(*story.Group)) {
+		c := *s
+		c.Workload = slices.Clone(s.Workload)
+		change(&c.Workload[i])
+		all = append(all, &c)
+	}
+	for i := range s.Workload {
+		c := *s
+		c.Workload = slices.Delete(slices.Clone(s.Workload), i, i+1)
+		all = append(all, &c)
+	}
+	for i, g := range s.Workload {
+		for _, n := range fewer(g.Browsers) {
+			with(i, func(g *story.Group) { g.Browsers = n })
+		}
+		for _, n := range fewer(g.Publishers) {
+			with(i, func(g *story.Group) { g.Publishers = n })
+		}
+		for j, a := range g.Do {
+			if len(g.Do) > 1 {
+				with(i, func(g *story.Group) { g.Do = slices.Delete(slices.Clone(g.Do), j, j+1) })
+			}
+			for _, n := range fewer(a.Channels) {
+				with(i, func(g *story.Group) { g.Do = slices.Clone(g.Do); g.Do[j].Channels = n })
+			}
+		}
+	}
+	return all
+}

@@ -1,0 +1,67 @@
+package story
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Example gives the fault as an entry of a timeline, with all its parameters, on
+// the first kind of thing that it strikes.
+func (f Fault) Example() string {
+	on := f.On[0].example()
+	if f.On[0] == ByProvider && f.Providers != nil {
+		on = "provider " + f.Providers[0]
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "- id: %s-once\n  at: 2m\n  fault: %s\n  on: %s\n", f.Name, f.Name, on)
+	if f.For != Never {
+		b.WriteString("  for: 3m\n")
+	}
+	for _, p := range f.Params {
+		fmt.Fprintf(&b, "  %s: %s\n", p.Name, p.example())
+	}
+	return b.String()
+}
+
+func (k Kind) example() string {
+	switch k {
+	case ByRegion:
+		return "region us-east"
+	case ByZone:
+		return "zone us-east-a"
+	case ByMachine:
+		return "machine us-east-live-1"
+	case ByRole:
+		return "role live in us-east"
+	case ByVPS:
+		return "vps fremont"
+	case ByProvider:
+		return "provider linode"
+	case ByClients:
+		return "clients us-browsers"
+	}
+	return "link region us-east <-> region eu-west"
+}
+
+func (p Param) example() string {
+	switch p.Type {
+	case TypeDuration:
+		return "500ms"
+	case TypeOffset:
+		if p.Most > 0 {
+			return short(-p.Most / 100)
+		}
+		return "-5s"
+	case TypeShare:
+		return "20%"
+	case TypeFactor:
+		return "3x"
+	case TypeCounts:
+		return "1-2"
+	case TypeHosts:
+		return "www"
+	case TypeProviders:
+		return "linode"
+	}
+	return "clients us-browsers"
+}

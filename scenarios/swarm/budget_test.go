@@ -1,0 +1,67 @@
+package swarm
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/espra/protoplex/scenarios/story"
+)
+
+// What may be impaired at one time, and what may not.
+func TestBudget(t *testing.T) {
+	region := story.Region{Zones: 2, Proxy: 2, Live: 2, Seed: 1, Understudy: 1}
+	east, west := region, region
+	east.Name, west.Name = "us-east", "eu-west"
+	two := story.Topology{
+		Regions: []story.Region{east, west}, VPS: []string{"fremont", "london", "singapore"},
+		DNS: story.DNS{Providers: []string{"linode", "digitalocean"}}, SMS: []string{"twilio", "sns"},
+	}
+	one := two
+	one.Regions = two.Regions[:1]
+	one.SMS = []string{"twilio"}
+	for _, c := range []struct {
+		name     string
+		topology story.Topology
+		on       []story.Selector
+		want     string
+	}{
+		{"nothing", two, nil, ""},
+		{"a region of two", two, []story.Selector{{Kind: story.ByRegion, Name: "us-east"}}, ""},
+		{"the only region", one, []story.Selector{{Kind: story.ByRegion, Name: "us-east"}}, "us-east struck as a whole, and no region is unhurt"},
+		{"a region, and a machine of the other", two, []story.Selector{
+			{Kind: story.ByRegion, Name: "us-east"}, {Kind: story.ByMachine, Name: "eu-west-live-1"},
+		}, "us-east struck as a whole, and no region is unhurt"},
+		{"a zone of each region", two, []story.Selector{{Kind: story.ByZone, Name: "us-east-a"}, {Kind: story.ByZone, Name: "eu-west-b"}}, ""},
+		{"both zones of the only region", one, []story.Selector{
+			{Kind: story.ByZone, Name: "us-east-a"}, {Kind: story.ByMachine, Name: "us-east-lb-b"},
+		}, "us-east struck as a whole, and no region is unhurt"},
+		{"all of a tier", one, []story.Selector{{Kind: story.ByRole, Name: "live"}}, "us-east struck as a whole, and no region is unhurt"},
+		{"a vantage", one, []story.Selector{{Kind: story.ByVPS, Name: "london"}}, ""},
+		{"two vantages", one, []story.Selector{{Kind: story.ByVPS, Name: "london"}, {Kind: story.ByVPS, Name: "fremont"}}, "2 of 3 vantages"},
+		{"a DNS provider", one, []story.Selector{{Kind: story.ByProvider, Name: "linode"}}, ""},
+		{"both DNS providers", one, []story.Selector{
+			{Kind: story.ByProvider, Name: "linode"}, {Kind: story.ByMachine, Name: "digitalocean-ns2"},
+		}, "2 of 2 DNS providers"},
+		{"the only gateway", one, []story.Selector{{Kind: story.ByProvider, Name: "twilio"}}, "1 of 1 SMS gateways"},
+		{"one of two gateways", two, []story.Selector{{Kind: story.ByProvider, Name: "twilio"}}, ""},
+		{"a Seed", one, []story.Selector{{Kind: story.ByMachine, Name: "us-east-seed-1"}}, ""},
+		{"both Seeds", one, []story.Selector{{Kind: story.ByRole, Name: "seed"}, {Kind: story.ByRole, Name: "understudy"}}, "2 of 2 Seeds and 0 lease stores of us-east"},
+		{"a Seed and the lease store", one, []story.Selector{{Kind: story.ByRole, Name: "seed"}, {Kind: story.ByRole, Name: "s3"}}, "1 of 2 Seeds and 1 lease stores of us-east"},
+		{"the lease store", one, []story.Selector{{Kind: story.ByRole, Name: "s3"}}, ""},
+		{"two controls", one, []story.Selector{{Kind: story.ByRole, Name: "control"}}, "3 controls"},
+		{"the cloud's names", one, []story.Selector{{Kind: story.ByRole, Name: "cloud-dns"}}, "2 of 2 name servers of the cloud"},
+		{"the root", one, []story.Selector{{Kind: story.ByRole, Name: "root"}}, "DNS above the zone"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			machines := c.topology.Machines()
+			var all []impairment
+			for _, on := range c.on {
+				names := on.Match(machines)
+				require.NotEmpty(t, names, "%v", on)
+				all = append(all, impairment{0, 1, names})
+			}
+			require.Equal(t, c.want, Declared.exceeds(c.topology, all))
+		})
+	}
+}
