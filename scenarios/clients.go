@@ -1,11 +1,13 @@
 package scenarios
 
 import (
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/espra/protoplex/nodes"
 	"github.com/espra/protoplex/scenarios/story"
 	"github.com/espra/protoplex/scenarios/workload"
 	"github.com/espra/protoplex/sim"
@@ -36,16 +38,18 @@ func (p *platform) startClients() (*workload.Log, error) {
 	published := 0
 	for _, g := range p.story.Workload {
 		for _, m := range g.Machines() {
-			var c workload.Client
 			if g.Publishers > 0 {
 				host, n := p.publishesTo(g, published)
 				published++
-				c = workload.Publisher{ID: m.Name, Host: host, Key: room(n % rooms[host]), Channels: channelNames(channels),
+				c := workload.Publisher{ID: m.Name, Life: -1, Host: host, Key: room(n % rooms[host]), Channels: channelNames(channels),
 					Roots: roots, Pace: workload.Pace{Period: every(g, story.Publish)}, Recorder: log}
+				p.roles["client "+m.Name] = func(ctx context.Context, m nodes.Machine, args []string) error {
+					c.Life++ // one process comes after the other
+					return workload.Role(c)(ctx, m, args)
+				}
 			} else {
-				c = p.browser(g, m, rooms[g.Home], roots, log)
+				p.roles["client "+m.Name] = workload.Role(p.browser(g, m, rooms[g.Home], roots, log))
 			}
-			p.roles["client "+m.Name] = workload.Role(c)
 			p.run(m.Name, "resolver")
 			p.hosts[m.Name].OnBoot(func(host *sim.Machine) {
 				p.world.After(p.clientsStart(), func() {

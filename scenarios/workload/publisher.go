@@ -16,11 +16,13 @@ import (
 )
 
 // Publisher publishes a message a period, each time to the next of its
-// channels. The n-th message, from 1, is the text "<id>-<n>"; none is sent
-// twice.
+// channels. The n-th message, from 1, is the text "<id>-<n>", or "<id>.<life>-<n>"
+// in a later life; none is sent twice.
 type Publisher struct {
 	// ID is unique and stable: all that is random hangs on it.
 	ID string
+	// Life counts how often the publisher has begun anew, without a memory.
+	Life int
 	// Host is the live host, with a port where it is not 443.
 	Host string
 	// Key is the placement key.
@@ -62,11 +64,15 @@ func (p Publisher) Run(ctx context.Context, m nodes.Machine) error {
 	if own.sleep(ctx, "start", own.draw("start", 0, own.pace.Period)) != nil {
 		return nil
 	}
+	prefix := p.ID
+	if p.Life > 0 {
+		prefix = fmt.Sprintf("%s.%d", p.ID, p.Life)
+	}
 	n := 0
 	next := func(ctx context.Context) {
 		channel := p.Channels[n%len(p.Channels)]
 		n++
-		result := oracle.Publish{Client: p.ID, Host: base.Hostname(), Key: p.Key, Channel: channel, Data: fmt.Sprintf("%s-%d", p.ID, n)}
+		result := oracle.Publish{Client: p.ID, Host: base.Hostname(), Key: p.Key, Channel: channel, Data: fmt.Sprintf("%s-%d", prefix, n)}
 		start := m.Elapsed()
 		at, outcome, class := own.post(ctx, client, base.String()+channel, result.Data)
 		if class != "" && ctx.Err() != nil {
