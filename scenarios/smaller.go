@@ -128,6 +128,9 @@ func weakerFaults(s *story.Story) []*story.Story {
 				all = append(all, withFault(s, i, func(e *story.Event) { e.For, e.Longest = d, d }))
 			}
 		}
+		if e.Times > 1 {
+			all = append(all, withFault(s, i, func(e *story.Event) { e.Times, e.Every = 1, 0 }))
+		}
 		strikes := func(fault string, kind story.Kind, name string) {
 			all = append(all, withFault(s, i, func(e *story.Event) {
 				e.Fault, e.On = fault, &story.Selector{Kind: kind, Name: name}

@@ -2,15 +2,19 @@ package story
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // Example gives the fault as an entry of a timeline, with all its parameters, on
-// the first kind of thing that it strikes.
+// one of the kinds of things that it strikes.
 func (f Fault) Example() string {
 	on := f.On[0].example()
-	if f.On[0] == ByProvider && f.Providers != nil {
+	switch {
+	case f.On[0] == ByProvider && f.Providers != nil:
 		on = "provider " + f.Providers[0]
+	case slices.Contains(f.On, ByProvider) && slices.Contains(f.Roles, RoleAPI):
+		on = ByProvider.example()
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "- id: %s-once\n  at: 2m\n  fault: %s\n  on: %s\n", f.Name, f.Name, on)
@@ -62,6 +66,10 @@ func (p Param) example() string {
 		return "www"
 	case TypeProviders:
 		return "linode"
+	case TypeCount:
+		return "2"
+	case TypeChoice:
+		return p.Among[0]
 	}
 	return "clients us-browsers"
 }

@@ -98,6 +98,7 @@ var Faults = append([]Fault{
 	},
 	{
 		Name:    "killed-after",
+		Family:  Process,
 		About:   "of a machine the process is killed that has the n-th effect: sends bytes, or syncs a file",
 		Promise: "whatever step it was, it is completed; nobody is told more than twice, and nothing is half done",
 		On:      []Kind{ByMachine, ByRole, ByVPS}, For: Never,
@@ -105,6 +106,7 @@ var Faults = append([]Fault{
 	},
 	{
 		Name:    "lost-after",
+		Family:  Process,
 		About:   "a machine loses power with its n-th effect: bytes sent, or a file synced; it boots again at the end",
 		Promise: "as killed-after; what it had synced is there when it boots",
 		On:      []Kind{ByMachine, ByRole, ByVPS}, For: Required,
@@ -157,6 +159,7 @@ var Faults = append([]Fault{
 	},
 	{
 		Name:    "links-flicker",
+		Family:  Network,
 		About:   "one link after another, between what is selected and any server, is cut for a while; chance says which",
 		Promise: "single probes fail; no verdict follows from one that failed once",
 		On:      hosts, For: Required,
@@ -167,12 +170,14 @@ var Faults = append([]Fault{
 	},
 	{
 		Name:    "checks-all-well",
+		Family:  Gray,
 		About:   "the load balancer takes whatever it checks for well, also what is dead",
 		Promise: "the vantages judge by what clients get, not by health checks",
 		On:      []Kind{ByMachine, ByRole, ByZone, ByRegion}, For: Required,
 	},
 	{
 		Name:    "checks-all-unwell",
+		Family:  Gray,
 		About:   "the load balancer takes whatever it checks for unwell, and nothing is",
 		Promise: "without any healthy target it sends to all, so clients go on; nobody is paged and nothing moves",
 		On:      []Kind{ByMachine, ByRole, ByZone, ByRegion}, For: Required,
@@ -190,6 +195,7 @@ var Faults = append([]Fault{
 	},
 	{
 		Name:    "api-errors",
+		Family:  CloudAPI,
 		About:   "APIs answer requests with an error in the provider's words, and do not carry them out",
 		Promise: "what can wait is tried again and finished; a page goes through another provider",
 		On:      apis, Roles: apiRoles, For: Optional,
@@ -197,6 +203,7 @@ var Faults = append([]Fault{
 	},
 	{
 		Name:    "api-answer-lost",
+		Family:  CloudAPI,
 		About:   "APIs carry requests out, and the connection ends without an answer",
 		Promise: "what may have been done is looked up or done again: a page comes twice rather than never",
 		On:      apis, Roles: apiRoles, For: Optional,
@@ -204,6 +211,7 @@ var Faults = append([]Fault{
 	},
 	{
 		Name:    "api-hangs",
+		Family:  CloudAPI,
 		About:   "APIs take requests, do not carry them out, and never answer",
 		Promise: "nobody waits longer than 10 s; then it is as if the answer were lost",
 		On:      apis, Roles: apiRoles, For: Optional,
@@ -211,6 +219,7 @@ var Faults = append([]Fault{
 	},
 	{
 		Name:    "no-capacity",
+		Family:  CloudAPI,
 		About:   "the cloud launches no machine in a region",
 		Promise: "what is left serves on, and what was lost is replaced afterwards",
 		On:      []Kind{ByRegion}, Roles: []string{RoleAWS}, For: Optional,

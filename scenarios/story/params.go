@@ -1,7 +1,6 @@
 package story
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -275,28 +274,9 @@ func (r *reader) someProviders(v value, known []string) []string {
 
 // String gives the parameters as a file would have them.
 func (vs Values) String() string {
-	var parts []string
-	for _, v := range vs {
-		var s any
-		switch {
-		case v.Selector != nil:
-			s = v.Selector
-		case v.Names != nil:
-			s = strings.Join(v.Names, ", ")
-		case v.Share != 0:
-			s = v.Share
-		case v.Factor != 0:
-			s = v.Factor
-		case v.Duration != 0:
-			s = short(v.Duration)
-		case v.Count != 0:
-			s = v.Count
-		case v.Choice != "":
-			s = v.Choice
-		default:
-			s = v.Counts
-		}
-		parts = append(parts, fmt.Sprintf("%s: %v", v.Name, s))
+	parts := make([]string, len(vs))
+	for i, v := range vs {
+		parts[i] = v.Name + ": " + v.yaml()
 	}
 	return strings.Join(parts, ", ")
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -93,8 +94,12 @@ func (w *writer) topology(t Topology) {
 	w.line(1, "sms: %s", list(t.SMS))
 	w.line(1, "admins: %s", list(t.Admins))
 	if m := t.Monitor; len(t.VPS) > 0 {
-		w.line(1, "monitor: {probe: %s, open-after: %d, close-after: %d, hold-down: %s}",
-			short(m.Probe), m.OpenAfter, m.CloseAfter, short(m.HoldDown))
+		extra := ""
+		if m.Certificates > 0 {
+			extra = fmt.Sprintf(", certificates: %s", short(m.Certificates))
+		}
+		w.line(1, "monitor: {probe: %s, open-after: %d, close-after: %d, hold-down: %s%s}",
+			short(m.Probe), m.OpenAfter, m.CloseAfter, short(m.HoldDown), extra)
 	}
 }
 
@@ -147,6 +152,9 @@ func (w *writer) timeline(events []Event) {
 		if e.For > 0 {
 			w.line(2, "for: %s", durations(e.For, e.Longest))
 		}
+		if e.Times > 1 {
+			w.line(2, "repeat: {times: %d, every: %s}", e.Times, short(e.Every))
+		}
 		for _, v := range e.Params {
 			w.line(2, "%s: %s", v.Name, v.yaml())
 		}
@@ -198,14 +206,9 @@ func (w *writer) expectations(all []Expectation) {
 }
 
 // yaml gives the parameters as a mapping on one line.
-func (vs Values) yaml() string {
-	parts := make([]string, len(vs))
-	for i, v := range vs {
-		parts[i] = v.Name + ": " + v.yaml()
-	}
-	return "{" + strings.Join(parts, ", ") + "}"
-}
+func (vs Values) yaml() string { return "{" + vs.String() + "}" }
 
+// yaml gives the value as a file would have it.
 func (v Value) yaml() string {
 	switch {
 	case v.Selector != nil:
@@ -214,12 +217,20 @@ func (v Value) yaml() string {
 		return v.Names[0]
 	case v.Names != nil:
 		return list(v.Names)
+	case v.Largest != 0:
+		return v.Share.String() + "-" + v.Largest.String()
 	case v.Share != 0:
 		return v.Share.String()
 	case v.Factor != 0:
 		return v.Factor.String()
+	case v.Longest != 0:
+		return short(v.Duration) + "-" + short(v.Longest)
 	case v.Duration != 0:
 		return short(v.Duration)
+	case v.Count != 0:
+		return strconv.Itoa(v.Count)
+	case v.Choice != "":
+		return v.Choice
 	}
 	return v.Counts.String()
 }

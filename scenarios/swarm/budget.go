@@ -68,13 +68,16 @@ func impairments(e story.Event, machines []story.Machine, lasts time.Duration) [
 		}
 		return all
 	}
-	until := e.At + recovery
-	if end, heals := e.Heals(); heals {
-		until = end + recovery
-	} else if spec, ok := story.FindFault(e.Fault); ok && spec.For != story.Never {
-		until = lasts
+	var all []impairment
+	for n := range e.Times {
+		at := e.Strike(n)
+		until := at + e.For + recovery
+		if spec, ok := story.FindFault(e.Fault); ok && spec.For != story.Never && e.For == 0 {
+			until = lasts
+		}
+		all = append(all, impairment{at, until, struck})
 	}
-	return []impairment{{e.At, until, struck}}
+	return all
 }
 
 // exceeds says what of the budget all impairments together exceed at any time,

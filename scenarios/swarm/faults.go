@@ -105,7 +105,7 @@ func pick[T any](r roll, what string, from []T) (T, bool) {
 
 // event makes a fault. It reports false where there is nothing to strike.
 func (r roll) event(f story.Fault, s *story.Story, machines []story.Machine) (story.Event, bool) {
-	e := story.Event{Fault: f.Name, At: r.between(quiet, quiet+chaos-20*time.Second, "%s: at", r.name)}
+	e := story.Event{Fault: f.Name, Times: 1, At: r.between(quiet, quiet+chaos-20*time.Second, "%s: at", r.name)}
 	e.Latest = e.At
 	if f.For != story.Never {
 		e.For = r.between(5*time.Second, quiet+chaos-e.At, "%s: for", r.name)
@@ -266,6 +266,10 @@ func (r roll) value(fault string, p story.Param, s *story.Story) (story.Value, b
 		return v, ok
 	case story.TypeHosts:
 		v.Names = []string{story.WWW}
+	case story.TypeCount:
+		v.Count, _ = pick(r, p.Name, []int{1, 2, 5})
+	case story.TypeChoice:
+		v.Choice, _ = pick(r, p.Name, p.Among)
 	default:
 		return v, false
 	}
