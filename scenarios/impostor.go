@@ -20,23 +20,23 @@ import (
 // impostorName is the machine to which false routes lead.
 const impostorName = "impostor"
 
-// impostor boots the machine, unless it is there: a name server that sends
+// addImpostor boots the machine, unless it is there: a name server that sends
 // everybody who asks for the platform to itself, and a web server for whoever
 // comes, with a certificate for all the platform's names from an authority that
 // nobody trusts. It is part of no topology, so no selector finds it.
-func (p *platform) impostor() (*sim.Machine, error) {
-	if m := p.hosts[impostorName]; m != nil {
-		return m, nil
+func (p *platform) addImpostor() error {
+	if p.hosts[impostorName] != nil {
+		return nil
 	}
 	m := p.world.NewMachine(impostorName, sim.In(impostorName, ""))
 	p.hosts[impostorName] = m
 	ca, err := pki.New(p.validity())
 	if err != nil {
-		return nil, fmt.Errorf("set up %s: %w", impostorName, err)
+		return fmt.Errorf("set up %s: %w", impostorName, err)
 	}
 	cert, err := ca.Leaf(append(p.hostNames(), story.Apex)...)
 	if err != nil {
-		return nil, fmt.Errorf("set up %s: %w", impostorName, err)
+		return fmt.Errorf("set up %s: %w", impostorName, err)
 	}
 	// Of marks and all else beside addresses it knows nothing.
 	z := newZone(story.Apex, "ns1."+story.Apex)
@@ -44,11 +44,11 @@ func (p *platform) impostor() (*sim.Machine, error) {
 	z.add("@", 60, "A", m.Addr().String())
 	z.add("*", 60, "A", m.Addr().String())
 	if err := p.files(impostorName, map[string][]byte{certFile: cert, "/zone": []byte(z.String())}); err != nil {
-		return nil, fmt.Errorf("set up %s: %w", impostorName, err)
+		return fmt.Errorf("set up %s: %w", impostorName, err)
 	}
 	p.run(impostorName, "authority", "--zonefile", "/zone")
 	p.run(impostorName, "impostor")
-	return m, nil
+	return nil
 }
 
 // impostorPatience bounds what a visitor may take.

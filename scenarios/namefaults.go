@@ -122,42 +122,6 @@ func (p *platform) answerWrongly(s *strike, fault dns.Fault) {
 	}
 }
 
-func (p *platform) forgetBalancer(s *strike) {
-	f := p.fleets[s.event.On.Name]
-	s.begin = func() { f.amnesia.Set(true) }
-	s.heal = func() { f.amnesia.Set(false) }
-	s.touched = f.amnesia.Touched
-}
-
-// endCertificates puts certificates that end soon in the place of others, and
-// renews them.
-func (p *platform) endCertificates(s *strike) {
-	struck := uint64(0)
-	write := func(until time.Time) {
-		for _, m := range p.machines {
-			names := p.certified(m)
-			if len(names) == 0 || !slices.Contains(s.event.On.Match(p.machines), m.Name) {
-				continue
-			}
-			leaf, err := p.ca.LeafUntil(until, names...)
-			if err == nil {
-				err = p.files(m.Name, map[string][]byte{certFile: leaf})
-			}
-			if err != nil {
-				p.world.Emit("certificate not written", sim.Field{Key: "on", Value: m.Name}, sim.Field{Key: "error", Value: err.Error()})
-				continue
-			}
-			struck++
-		}
-	}
-	s.begin = func() { write(p.world.Start().Add(p.world.Elapsed() + s.event.Params.Duration("in"))) }
-	s.heal = func() {
-		_, until := p.validity()
-		write(until)
-	}
-	s.touched = func() uint64 { return struck }
-}
-
 // certificates are the targets of a monitor that wants all public certificates to
 // have so many days left.
 func (p *platform) certificates(days int) []monitor.Target {
@@ -184,4 +148,20 @@ func (p *platform) certified(m story.Machine) []string {
 		return []string{story.Apex, m.Name}
 	}
 	return nil
+}
+
+// queries matches what is sent to the name servers of a provider, by some or by
+// all but the provider itself.
+func (p *platform) queries(e story.Event) func(from, to *sim.Machine) bool {
+	servers, own := map[*sim.Machine]bool{}, p.set(e.On)
+	for _, m := range p.with(story.RoleNameServer, func(m story.Machine) bool { return m.Provider == e.On.Name }) {
+		servers[p.hosts[m.Name]] = true
+	}
+	askers := map[*sim.Machine]bool(nil)
+	if from := e.Params.Selector("from"); from != nil {
+		askers = p.set(from)
+	}
+	return func(from, to *sim.Machine) bool {
+		return servers[to] && !own[from] && (askers == nil || askers[from])
+	}
 }

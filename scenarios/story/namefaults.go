@@ -1,12 +1,23 @@
 package story
 
-// The faults of names, certificates, and what they lead to.
+// The faults of names.
 
 // answering are those whose name servers a fault may make answer wrongly: a
 // provider's, or the cloud's for the name of a region's load balancer.
 var answering = []Kind{ByProvider, ByRegion}
 
 var nameFaults = []Fault{
+	{
+		Name:    "dns-timeout",
+		Family:  NameService,
+		About:   "the authorities of a DNS provider leave queries without an answer",
+		Promise: "resolvers turn to the other provider; nobody is without names",
+		On:      []Kind{ByProvider}, Providers: providerNames(false), For: Required,
+		Params: []Param{
+			{Name: "share", Type: TypeShare, Required: true, Drawn: true, About: "of the queries that are dropped"},
+			{Name: "from", Type: TypeSelector, About: "only queries from these machines"},
+		},
+	},
 	{
 		Name:    "dns-servfail",
 		Family:  NameService,
@@ -50,20 +61,5 @@ var nameFaults = []Fault{
 		Promise: "who uses them comes back when what they keep has run out; nobody else waits for it",
 		On:      []Kind{ByMachine, ByRole, ByVPS, ByClients}, For: Required,
 		Params: []Param{{Name: "keeps", Type: TypeDuration, Required: true, About: "from when a server gave an answer"}},
-	},
-	{
-		Name:    "certificate-ends",
-		Family:  Clock,
-		About:   "the certificates of machines have so long left, and nobody renews them before the end",
-		Promise: "somebody is told in time, and once; after the renewal nothing has to be started again",
-		On:      []Kind{ByMachine, ByRole, ByRegion, ByVPS}, For: Required,
-		Params: []Param{{Name: "in", Type: TypeDuration, Required: true, About: "from the fault's start"}},
-	},
-	{
-		Name:    "balancer-state-lost",
-		Family:  CloudAPI,
-		About:   "a region's control plane forgets what its load balancer is: edits fail, and after any change it has no targets",
-		Promise: "a region whose load balancer sends nobody on counts as lost, and is home again after the repair",
-		On:      []Kind{ByRegion}, Roles: []string{RoleAWS}, For: Required,
 	},
 }

@@ -7,6 +7,35 @@ import (
 	"github.com/espra/protoplex/sim"
 )
 
+func (p *platform) impair(s *strike, c sim.Conditions, match func(from, to *sim.Machine) bool) {
+	var faults []*sim.Fault // one of each strike
+	s.begin = func() { faults = append(faults, p.world.Impair(s.event.ID, c, match)) }
+	s.heal = func() { faults[len(faults)-1].Heal() }
+	s.touched = func() uint64 { return touched(faults) }
+}
+
+func (p *platform) onLink(s *story.Selector) func(from, to *sim.Machine) bool {
+	a, b, oneWay := p.set(s.From), p.set(s.To), s.OneWay
+	return func(from, to *sim.Machine) bool {
+		return a[from] && b[to] || !oneWay && b[from] && a[to]
+	}
+}
+
+// boundary matches what crosses the edge of a selection.
+func (p *platform) boundary(s *story.Selector) func(from, to *sim.Machine) bool {
+	set := p.set(s)
+	return func(from, to *sim.Machine) bool { return set[from] != set[to] }
+}
+
+// around matches a link, or all that a selection sends and receives.
+func (p *platform) around(s *story.Selector) func(from, to *sim.Machine) bool {
+	if s.Kind == story.ByLink {
+		return p.onLink(s)
+	}
+	set := p.set(s)
+	return func(from, to *sim.Machine) bool { return set[from] || set[to] }
+}
+
 // flicker cuts one link after another for a while. Which ones hangs on the
 // fault's name and on nothing else; clients are left alone.
 func (p *platform) flicker(s *strike) {

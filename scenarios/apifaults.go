@@ -136,3 +136,10 @@ func (p *platform) noCapacity(s *strike) {
 	s.heal = func() { f.close(false) }
 	s.touched = f.turnedAway
 }
+
+func (p *platform) forgetBalancer(s *strike) {
+	f := p.fleets[s.event.On.Name]
+	s.begin = func() { f.amnesia.Set(true) }
+	s.heal = func() { f.amnesia.Set(false) }
+	s.touched = f.amnesia.Touched
+}
