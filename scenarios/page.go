@@ -62,6 +62,7 @@ func (r *Report) WritePage(out io.Writer, against *report.Trace) error {
 		}
 		p.Faults = append(p.Faults, f)
 	}
+	p.Claims = claims(r.History, r.Story)
 	for _, l := range r.Lines {
 		line := report.Line{At: l.At, Who: l.Who, Text: l.Text}
 		switch l.Who {
@@ -89,6 +90,28 @@ func (r *Report) WritePage(out io.Writer, against *report.Trace) error {
 			thousands(row.Requests), oracle.Percent(row.OK), oracle.Span(row.P99), row.Streams})
 	}
 	return report.Write(out, p, r.recorded)
+}
+
+// claims are the times for which Seeds led. A loss of power ends one without a word.
+func claims(h oracle.History, s *story.Story) []report.Claim {
+	machines := s.Machines()
+	var all []report.Claim
+	for _, l := range h.Leaders {
+		c := report.Claim{Machine: l.Name, Text: fmt.Sprintf("leads %s, epoch %d", l.Region, l.Epoch), From: l.At, Until: l.Until}
+		if c.Until == 0 {
+			c.Until = h.Lasts
+		}
+		for _, e := range s.Timeline {
+			off := e.Fault == "machine-lost" || e.Fault == "zone-lost" || e.Fault == "region-lost"
+			for n := 0; off && n < e.Times; n++ {
+				if at := e.Strike(n); at > c.From && at < c.Until && slices.Contains(e.On.Match(machines), l.Name) {
+					c.Until = at
+				}
+			}
+		}
+		all = append(all, c)
+	}
+	return all
 }
 
 func paragraphs(text string) []string {

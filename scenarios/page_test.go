@@ -58,3 +58,17 @@ func TestPageWantsARecording(t *testing.T) {
 func TestParagraphs(t *testing.T) {
 	require.Equal(t, []string{"a b", "c"}, paragraphs(" a\nb\n\n\n c\n"))
 }
+
+// A leader that is stopped goes on to believe that it leads; one without power does
+// not.
+func TestClaims(t *testing.T) {
+	led := []oracle.Led{{At: time.Second, Region: "us-east", Name: "us-east-seed-1", Epoch: 1}, {At: 3 * time.Minute, Until: 4 * time.Minute, Region: "us-east", Name: "us-east-understudy-1", Epoch: 2}}
+	for name, until := range map[string]time.Duration{"stale-leader": 6 * time.Minute, "seed-takeover": 2 * time.Minute} {
+		s, err := Load(name)
+		require.NoError(t, err)
+		s.Timeline[0].At = 2 * time.Minute
+		require.Equal(t, []report.Claim{{Machine: "us-east-seed-1", Text: "leads us-east, epoch 1", From: time.Second, Until: until},
+			{Machine: "us-east-understudy-1", Text: "leads us-east, epoch 2", From: 3 * time.Minute, Until: 4 * time.Minute}},
+			claims(oracle.History{Leaders: led, Lasts: 6 * time.Minute}, s), name)
+	}
+}

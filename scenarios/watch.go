@@ -117,7 +117,10 @@ func (w *watcher) event(e sim.Event) {
 		if e.At > bootTime {
 			w.tell(e.At, "seed", "%s leads %s, epoch %d", e.Machine, e.Get("cell"), epoch)
 		}
+	case logEvent + "meta port open":
+		w.leads(e.Machine, e.At) // begun anew
 	case logEvent + "leader no longer":
+		w.leads(e.Machine, e.At)
 		w.tell(e.At, "seed", "%s leads %s no longer: %s", e.Machine, e.Get("cell"), e.Get("why"))
 	case logEvent + "frozen", logEvent + "thawed":
 		w.tell(e.At, "seed", "%s: %s is %s", e.Machine, e.Get("cell"), strings.TrimPrefix(e.Kind, logEvent))
@@ -311,6 +314,15 @@ func (w *watcher) zone(e sim.Event) {
 	}
 	for _, host := range append([]string{story.Apex}, w.p.hostNames()...) {
 		w.served = append(w.served, *states[host])
+	}
+}
+
+// leads ends what a machine has led so far.
+func (w *watcher) leads(machine string, until time.Duration) {
+	for i := range w.leaders {
+		if l := &w.leaders[i]; l.Name == machine && l.Until == 0 {
+			l.Until = until
+		}
 	}
 }
 

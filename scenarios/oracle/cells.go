@@ -5,9 +5,11 @@ import (
 	"time"
 )
 
-// Led is a Seed that became the leader of a region's cell.
+// Led is a Seed that became the leader of a region's cell. Until is when it said
+// that it was no longer, or began anew; 0 if neither.
 type Led struct {
 	At     time.Duration
+	Until  time.Duration
 	Region string
 	Name   string
 	Epoch  uint64

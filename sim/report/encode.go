@@ -21,6 +21,7 @@ type head struct {
 	Texts    []string        `json:"texts"`
 	Groups   []group         `json:"groups"`
 	Faults   []fault         `json:"faults"`
+	Claims   []claim         `json:"claims"`
 	Lines    []line          `json:"lines"`
 	Broken   []broken        `json:"broken"`
 	Charts   []Chart         `json:"charts"`
@@ -42,6 +43,13 @@ type fault struct {
 	From     time.Duration `json:"from"`
 	Until    time.Duration `json:"until"`
 	Machines []int32       `json:"machines"`
+}
+
+type claim struct {
+	Machine int32         `json:"machine"`
+	Text    string        `json:"text"`
+	From    time.Duration `json:"from"`
+	Until   time.Duration `json:"until"`
 }
 
 type line struct {
@@ -82,7 +90,7 @@ func (r *Recorder) prepare(p Page) (*packed, error) {
 	for _, l := range p.Lines {
 		moments = append(moments, l.At)
 	}
-	in := &packed{head: head{Faults: []fault{}, Lines: []line{}, Broken: []broken{}, Charts: []Chart{}}}
+	in := &packed{head: head{Faults: []fault{}, Claims: []claim{}, Lines: []line{}, Broken: []broken{}, Charts: []Chart{}}}
 	for _, c := range p.Checks {
 		if !c.OK && c.First != "" {
 			moments = append(moments, c.At)
@@ -124,6 +132,11 @@ func (r *Recorder) prepare(p Page) (*packed, error) {
 	}
 	for _, f := range p.Faults {
 		h.Faults = append(h.Faults, fault{f.Name, f.Text, f.From, f.Until, r.known(f.Machines)})
+	}
+	for _, c := range p.Claims {
+		for _, m := range r.known([]string{c.Machine}) {
+			h.Claims = append(h.Claims, claim{m, c.Text, c.From, c.Until})
+		}
 	}
 	for _, l := range p.Lines {
 		h.Lines = append(h.Lines, line(l))

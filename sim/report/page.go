@@ -23,6 +23,7 @@ type Page struct {
 	Facts   []Fact   // what else is known, such as the seed
 	Groups  []Group
 	Faults  []Fault
+	Claims  []Claim
 	Lines   []Line
 	Checks  []Check
 	Measure Table
@@ -48,6 +49,14 @@ type Fault struct {
 	Name, Text  string
 	From, Until time.Duration
 	Machines    []string
+}
+
+// Claim is an interval in which a machine took itself for something that only one
+// may be at a time, such as the holder of a lease. Claims that overlap show who was
+// wrong.
+type Claim struct {
+	Machine, Text string
+	From, Until   time.Duration
 }
 
 // Tone says whether something is good news.

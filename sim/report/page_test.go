@@ -29,6 +29,7 @@ func evilPage() Page {
 		Story: []string{"story " + evil}, Facts: []Fact{{"fact " + evil, "value " + evil}},
 		Groups: []Group{{Name: "group " + evil, Machines: []string{"client" + evil}}},
 		Faults: []Fault{fault},
+		Claims: []Claim{{Machine: "client" + evil, Text: "claims " + evil, From: time.Second, Until: 3 * time.Second}, {Machine: "none"}},
 		Lines:  []Line{{At: 61 * time.Second, Who: "who", Text: "told " + evil, Tone: Bad}},
 		Checks: []Check{
 			{Name: "check " + evil, Measured: "12 s", Budget: "10 s", Judged: "7", First: "broken " + evil, At: 62 * time.Second},

@@ -25,6 +25,7 @@ Object.assign(Timeline.prototype, {
     this.drawLost(g);
     this.drawFaults(g, rows, y);
     this.drawDensity(g, rows, y);
+    this.drawClaims(g, rows, y);
     for (const b of this.run.head.broken) this.dashed(g, this.x(b.at), 0, this.shown);
     this.drawMessages(g);
     rows.forEach((row, i) => { if (!row.head || row.folded) this.drawEvents(g, row, y(i)); });
@@ -64,6 +65,28 @@ Object.assign(Timeline.prototype, {
       for (const t of [f.from, f.until]) g.fillRect(Math.round(this.x(t)), 0, 1, this.shown);
     }
     g.globalAlpha = 1;
+  },
+
+  // drawClaims draws a line at the top of a lane while its machine claims something.
+  drawClaims(g, rows, y) {
+    const c = this.colour;
+    rows.forEach((row, i) => {
+      if (row.head && !row.folded) return;
+      for (const { from, until, text } of this.lanes.claims(row)) {
+        const x0 = Math.max(this.x(from), 0), x1 = Math.min(this.x(until), this.width);
+        if (x1 <= x0) continue;
+        g.fillStyle = c.fg;
+        g.fillRect(x0, y(i) + 1, Math.max(x1 - x0, 1), 3);
+        const wide = g.measureText(text).width;
+        if (wide + 20 > x1 - x0) continue;
+        const mid = y(i) + this.lanes.height / 2 + 2;
+        g.fillStyle = c.bg;
+        g.fillRect(x0 + 8, mid - 6, wide + 4, 12);
+        g.fillStyle = c.fg;
+        g.textAlign = "left";
+        g.fillText(text, x0 + 10, mid + 1);
+      }
+    });
   },
 
   drawDensity(g, rows, y) {

@@ -90,6 +90,11 @@ class Lanes {
     return most;
   }
 
+  // claims are those of a row's machines.
+  claims(row) {
+    return row.claims || (row.claims = this.run.head.claims.filter(c => row.machines.includes(c.machine)));
+  }
+
   // found gives those events of a row that are searched for, or null where nothing is.
   found(row) {
     if (this.match === null) return null;

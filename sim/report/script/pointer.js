@@ -171,6 +171,8 @@ Object.assign(Timeline.prototype, {
       else {
         const y = (p.y + this.offset) / this.lanes.height, row = this.lanes.rows[Math.floor(y)];
         if (row) text += "  " + row.name;
+        const t = this.t(p.x);
+        if (row && (!row.head || row.folded)) for (const c of this.lanes.claims(row)) if (c.from <= t && t < c.until) text += "\n" + c.text;
       }
     }
     const tip = $("tip");
