@@ -80,10 +80,13 @@ func (i *Incident) tries(kind, admin string) []observe.Text {
 
 // reached says that a message may have reached somebody.
 func (i *Incident) reached(kind, admin string) bool {
-	return slices.ContainsFunc(i.tries(kind, admin), func(t observe.Text) bool {
-		return t.State != observe.Refused && t.State != observe.Lost
-	})
+	return slices.ContainsFunc(i.tries(kind, admin), mayReach)
 }
+
+// told says that any message may have reached anybody.
+func (i *Incident) told() bool { return slices.ContainsFunc(i.Texts, mayReach) }
+
+func mayReach(t observe.Text) bool { return t.State != observe.Refused && t.State != observe.Lost }
 
 // take merges news of an attempt and says whether it was any. A later state
 // wins, so vantages may tell it in any order.

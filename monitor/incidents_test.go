@@ -98,7 +98,12 @@ func TestDoubtWaits(t *testing.T) {
 	doubt(false)
 	require.Equal(t, []string{"open-0 K7Q ana"}, told(v, time.Minute))
 	require.True(t, v.regions(time.Minute)["us-east"].Down)
-	i.take(observe.Text{Incident: "K7Q", Kind: "open-0", Admin: "ana", By: "london", N: 1, Provider: "twilio", State: observe.Unclear, At: wall})
+	text := observe.Text{Incident: "K7Q", Kind: "open-0", Admin: "ana", By: "london", N: 1, Provider: "twilio", State: observe.Refused, At: wall}
+	i.take(text)
+	doubt(true)
+	require.Empty(t, told(v, time.Minute), "nobody has heard of it")
+	text.N, text.State = 2, observe.Unclear
+	i.take(text)
 	doubt(true)
 	require.Equal(t, []string{"open-0 K7Q ana"}, told(v, time.Minute), "it may not have come")
 }
@@ -161,4 +166,35 @@ func TestAdoptedNameKeepsWhatWasDone(t *testing.T) {
 	require.Equal(t, "NEW", v.incidents["apex"].ID)
 	require.Equal(t, []string{"open-0 NEW ana"}, told(v, time.Hour), "that is another outage")
 	require.Len(t, v.past, 1)
+}
+
+// What fails in turn has not failed for long, and what fails all along has.
+func TestPartsThatFailTogether(t *testing.T) {
+	at := time.Date(2026, 3, 2, 14, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		rounds [][]string // of each, the parts that failed; nil if nothing did
+		streak int
+		since  int // the round in which it began
+		still  []string
+	}{
+		"one all along":      {[][]string{{"a"}, {"a"}, {"a"}}, 3, 0, []string{"a"}},
+		"others beside it":   {[][]string{{"a", "b"}, {"a"}, {"a", "c"}}, 3, 0, []string{"a"}},
+		"in turn":            {[][]string{{"a"}, {"b"}, {"c"}}, 1, 2, []string{"c"}},
+		"the second goes on": {[][]string{{"a"}, {"b"}, {"b"}}, 2, 1, []string{"b"}},
+		"well in between":    {[][]string{{"a"}, nil, {"a"}}, 1, 2, []string{"a"}},
+		"no parts":           {[][]string{{}, {}, {}}, 3, 0, []string{}},
+		"parts later":        {[][]string{{}, {"a"}}, 2, 0, []string{"a"}},
+		"parts before":       {[][]string{{"a"}, {}, {"b"}}, 3, 0, []string{"b"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var r observe.Result
+			var still []string
+			for i, failed := range c.rounds {
+				when := at.Add(time.Duration(i) * 10 * time.Second)
+				r, still = together(r.Then(failed == nil, when), still, failed, when)
+			}
+			require.Equal(t, observe.Result{Streak: c.streak, Since: at.Add(time.Duration(c.since) * 10 * time.Second)}, r)
+			require.Equal(t, c.still, still)
+		})
+	}
 }

@@ -50,7 +50,7 @@ func (v *vantage) due(now time.Duration) []message {
 		i := v.incidents[subject]
 		s := v.verdicts.Subjects[subject]
 		// Doubt comes too late for those whom a text is on its way to.
-		pageable := i.Open && !s.Folded && !v.silenced(subject, wall) && !(s.Doubted && len(i.Texts) == 0)
+		pageable := i.Open && !s.Folded && !v.silenced(subject, wall) && !(s.Doubted && !i.told())
 		i.pageFrom(pageable, now, wall)
 		var before []string // admins of lower levels who were told
 		for _, level := range v.cfg.levels() {

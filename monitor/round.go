@@ -24,6 +24,7 @@ type round struct {
 	at       time.Time
 	controls bool
 	results  map[string]observe.Result // by target
+	failing  map[string][]string       // by target, those of its parts that failed in every round of its streak
 	saw      map[string]string         // what was wrong with a target, or its certificate, in a few words
 }
 
@@ -49,7 +50,7 @@ func (v *vantage) round(ctx context.Context) {
 		return // stopped half-way: what failed did so because of us
 	}
 
-	next := round{number: last.number + 1, at: at, results: map[string]observe.Result{}, saw: map[string]string{}}
+	next := round{number: last.number + 1, at: at, results: map[string]observe.Result{}, failing: map[string][]string{}, saw: map[string]string{}}
 	controls, reached := 0, 0
 	for i, p := range v.probes {
 		if p.control {
@@ -71,6 +72,7 @@ func (v *vantage) round(ctx context.Context) {
 		was, ok := last.results[p.name]
 		was.Target = p.name
 		now := was.Then(results[i].Err == nil, at)
+		now, next.failing[p.name] = together(now, last.failing[p.name], results[i].Parts, at)
 		next.results[p.name] = now
 		if !now.OK {
 			next.saw[p.name] = inWords(results[i])
@@ -83,6 +85,23 @@ func (v *vantage) round(ctx context.Context) {
 	v.mu.Lock()
 	v.seen = next
 	v.mu.Unlock()
+}
+
+// together begins a streak of failures anew where no part of the target has failed
+// all through it: one server that misses one round after another one missed the last
+// is what any network does. It gives those parts that have.
+func together(now observe.Result, so, failed []string, at time.Time) (observe.Result, []string) {
+	if now.OK || len(failed) == 0 || now.Streak == 1 {
+		return now, failed
+	}
+	still := slices.DeleteFunc(slices.Clone(so), func(part string) bool { return !slices.Contains(failed, part) })
+	if len(so) > 0 && len(still) == 0 {
+		return observe.Result{Target: now.Target}.Then(false, at), failed
+	}
+	if len(so) == 0 {
+		still = failed
+	}
+	return now, still
 }
 
 // maxSaw bounds what of a failure goes into a text, which has room for little.

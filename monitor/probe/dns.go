@@ -37,7 +37,13 @@ func names(m nodes.Machine, name string, o Options, d dnsOptions) Probe {
 			errs[i] = d.ask(ctx, m, d.servers[i], o, n)
 		})
 		l.phases = append(l.phases, Phase{FirstByte, m.Elapsed() - start})
-		return l.result(d.join(errs))
+		r := l.result(d.join(errs))
+		for i, err := range errs {
+			if err != nil && len(errs) > 1 {
+				r.Parts = append(r.Parts, d.servers[i])
+			}
+		}
+		return r
 	}
 }
 

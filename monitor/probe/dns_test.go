@@ -128,6 +128,7 @@ func TestDNSAsksEveryAuthority(t *testing.T) {
 	target.Servers = []string{good[0], old, lame, good[1]}
 	r := see(t, m, target, probe.Options{Limit: time.Second})
 	require.EqualError(t, r.Err, "check: 2 of 4 servers: "+old+": answer has 192.0.2.9; "+lame+": rcode NXDOMAIN, want NOERROR")
+	require.Equal(t, []string{old, lame}, r.Parts)
 	target.Servers = []string{lame, lame, lame, lame, good[0]}
 	require.ErrorContains(t, see(t, m, target, probe.Options{Limit: time.Second}).Err, "4 of 5 servers: ")
 }
