@@ -23,7 +23,7 @@ func (p *platform) clientsStart() time.Duration {
 }
 
 // maxRooms bounds the placement keys that the clients of a live host share.
-const maxRooms = 8
+const maxRooms = 24
 
 // startClients puts the workload's clients on their machines. What they see goes
 // to the log that it returns.
