@@ -52,6 +52,9 @@ unsafe may happen; they heal, and in the end everything has to be as it was.
 With a story its seeds are played: where it gives a range for the start or the length of
 a fault, each seed has its own. With --on-top each seed adds faults to it.
 
+In the end it tells which faults struck what, and which rare branches of the platform's
+code were reached: a search proves nothing about those that never were.
+
 The first seed of each cause, and now and then another one, is played twice; if that
 gives something else the exit status is 3. Ctrl-C stops the search and shows what was
 found so far, and how to go on.`,
@@ -168,17 +171,20 @@ func (x *search) run(ctx context.Context, out io.Writer) error {
 	fmt.Fprintf(out, "%s: seeds %d to %d\n", what, x.seed, x.seed+x.seeds-1)
 	saved := map[[2]string]string{} // files by kind and cause
 	var coverage swarm.Coverage
+	var reached scenarios.Reached
 	e := scenarios.Explorer{
 		Jobs: x.jobs, Limit: x.limit, Twice: x.twice, MadeUp: x.madeUp(),
 		Command: func(ctx context.Context, seed uint64, cores int) *exec.Cmd {
 			return quietly(ctx, self, x.name(seed), seed, cores)
 		},
 	}
-	if x.madeUp() {
-		e.Played = func(seed uint64, o scenarios.Outcome) {
-			if s, err := scenarios.Load(x.name(seed)); err == nil { // it has been played
-				coverage.Add(s, o.Idle)
-			}
+	e.Played = func(seed uint64, o scenarios.Outcome) {
+		reached.Add(o)
+		if !x.madeUp() {
+			return
+		}
+		if s, err := scenarios.Load(x.name(seed)); err == nil { // it has been played
+			coverage.Add(s, o.Idle)
 		}
 	}
 	if x.out != "" {
@@ -210,6 +216,9 @@ func (x *search) run(ctx context.Context, out io.Writer) error {
 		for _, line := range coverage.Lines() {
 			fmt.Fprintf(out, "  %s\n", line)
 		}
+	}
+	if all.Played > 0 {
+		fmt.Fprintf(out, "\n%s\n", strings.Join(reached.Lines(), "\n"))
 	}
 	switch {
 	case err != nil:
