@@ -134,6 +134,10 @@ func (r roll) event(f story.Fault, s *story.Story, machines []story.Machine) (st
 
 // target chooses what a fault strikes.
 func (r roll) target(kind story.Kind, f story.Fault, s *story.Story, machines []story.Machine) (*story.Selector, bool) {
+	// Nobody starts the program of a client again, and who is gone sees nothing.
+	machines = slices.DeleteFunc(slices.Clone(machines), func(m story.Machine) bool {
+		return m.Group != "" && f.Family == story.Process && f.For == story.Never
+	})
 	var all []story.Selector
 	add := func(x story.Selector) {
 		if len(x.Match(machines)) > 0 && !slices.ContainsFunc(all, func(y story.Selector) bool { return x.String() == y.String() }) {
