@@ -134,31 +134,45 @@ func (r *marks) names() []string {
 	return all
 }
 
-// Reached counts the runs that reached each mark. Its zero value is ready to use.
-type Reached struct{ runs map[string]int } // by the mark's name
+// Reached adds up the marks that many runs reached. Its zero value is ready to use.
+type Reached struct{ names map[string]bool }
 
-// Add counts a run.
+// Add adds those of a run.
 func (r *Reached) Add(o Outcome) {
-	if r.runs == nil {
-		r.runs = map[string]int{}
+	if r.names == nil {
+		r.names = map[string]bool{}
 	}
 	for _, name := range o.Sometimes {
-		r.runs[name]++
+		r.names[name] = true
 	}
 }
 
-// Lines tells how many marks were reached, and names those that never were and
-// those that only one run reached.
+// Lines tells how many marks were reached, and names by package those that never
+// were.
 func (r *Reached) Lines() []string {
-	var never, once []string
+	const columns = 100
+	var lines []string
+	never, line, in := 0, "", ""
 	for _, m := range Sometimes {
-		switch r.runs[m.String()] {
-		case 0:
-			never = append(never, "  never  "+m.String())
-		case 1:
-			once = append(once, "  once   "+m.String())
+		if r.names[m.String()] {
+			continue
 		}
+		never++
+		name := strings.TrimPrefix(m.String(), m.Package+": ")
+		switch {
+		case m.Package != in:
+			line, in = fmt.Sprintf("  %-14s  %s", m.Package, name), m.Package
+		case len(line)+len(", "+name) > columns:
+			lines[len(lines)-1] += ","
+			line = strings.Repeat(" ", 18) + name
+		default:
+			lines, line = lines[:len(lines)-1], line+", "+name
+		}
+		lines = append(lines, line)
 	}
-	sum := fmt.Sprintf("sometimes: %d of %d rare branches reached", len(Sometimes)-len(never), len(Sometimes))
-	return slices.Concat([]string{sum}, never, once)
+	sum := fmt.Sprintf("sometimes: %d of %d rare branches reached", len(Sometimes)-never, len(Sometimes))
+	if never > 0 {
+		sum += "; never:"
+	}
+	return append([]string{sum}, lines...)
 }

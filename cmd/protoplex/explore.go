@@ -92,7 +92,7 @@ found so far, and how to go on.`,
 	f.Uint64Var(&x.seed, "seed", 0, "the first seed (default a fresh one)")
 	f.Uint64Var(&x.seeds, "seeds", 100, "how many seeds")
 	f.IntVar(&x.jobs, "jobs", runtime.NumCPU(), "how many to play side by side")
-	f.DurationVar(&x.limit, "limit", 10*time.Minute, "stop a run that takes longer than this, in real time")
+	f.DurationVar(&x.limit, "limit", 10*time.Minute, "stop a run that takes longer than this, in real time; 0 for none")
 	f.Uint64Var(&x.twice, "twice", 20, "play one seed in so many twice, to see that it replays; 0 for none")
 	f.BoolVar(&x.onTop, "on-top", false, "add made-up faults to the story")
 	f.BoolVar(&x.beyond, "beyond", false, "make up more faults than the platform declares to survive; then only safety is asked for")
@@ -106,6 +106,8 @@ func (x *search) check() error {
 	switch {
 	case x.seeds < 1 || x.jobs < 1:
 		return errors.New("want at least 1 seed and 1 job")
+	case x.limit < 0:
+		return fmt.Errorf("--limit %s: want some time, or 0 for as long as it takes", x.limit)
 	case x.seed > math.MaxUint64-x.seeds:
 		return fmt.Errorf("--seed %d: there are not so many seeds after it", x.seed)
 	case x.onTop && x.story == "":
@@ -195,8 +197,11 @@ func (x *search) run(ctx context.Context, out io.Writer) error {
 			}
 			s = scenarios.Reproducer(s, seed, f)
 			file := filepath.Join(x.out, scenarios.FileName(s))
+			if err := scenarios.Save(file, s); err != nil {
+				return err
+			}
 			saved[[2]string{string(f.Kind), f.Cause}] = file
-			return scenarios.Save(file, s)
+			return nil
 		}
 	}
 	began := time.Now()

@@ -93,6 +93,10 @@ func (x *shrinking) run(ctx context.Context, out io.Writer, s *story.Story, seed
 	switch {
 	case errors.Is(err, scenarios.ErrHolds):
 		return status{statusUsage, fmt.Errorf("shrink %s with seed %d: %w", s.Name, seed, err)}
+	case small == nil && ctx.Err() != nil:
+		return status{statusBroken, fmt.Errorf("shrink %s: interrupted before it was played once", s.Name)}
+	case small == nil && errors.Is(err, context.DeadlineExceeded):
+		return status{statusBroken, fmt.Errorf("shrink %s: it was not played once within %s; give it more with --limit", s.Name, x.limit)}
 	case small == nil && err != nil:
 		return status{statusBroken, err}
 	case ctx.Err() != nil:
@@ -104,12 +108,12 @@ func (x *shrinking) run(ctx context.Context, out io.Writer, s *story.Story, seed
 	if file == "" {
 		file = scenarios.FileName(small)
 	}
-	if saveErr := scenarios.Save(file, small); saveErr != nil {
-		return status{statusBroken, saveErr}
-	}
 	fmt.Fprintf(out, "%s: %s\n", found.Kind, found.Cause)
 	fmt.Fprintf(out, "  from    %s\n", measure(s))
 	fmt.Fprintf(out, "  to      %s, after %d runs in %s%s\n", measure(small), runs, time.Since(began).Round(time.Second), stopped)
+	if saveErr := scenarios.Save(file, small); saveErr != nil {
+		return status{statusBroken, saveErr}
+	}
 	fmt.Fprintf(out, "  saved   %s\n", file)
 	fmt.Fprintf(out, "  replay  protoplex sim run %s --seed %d\n", dotted(file), seed)
 	if err != nil && stopped == "" {
