@@ -80,3 +80,11 @@ func TestRestartsUnderScaling(t *testing.T) {
 	topology.Regions[0].Scaling = story.Scaling{Min: 3, Max: 4}
 	require.Equal(t, "us-east struck as a whole, and no region is unhurt", exceeds())
 }
+
+func TestActsOn(t *testing.T) {
+	for name, roles := range actsOn {
+		_, ok := story.FindFault(name)
+		require.True(t, ok, name)
+		require.Subset(t, story.Roles, roles, name)
+	}
+}

@@ -135,9 +135,11 @@ func (r roll) event(f story.Fault, s *story.Story, machines []story.Machine) (st
 // target chooses what a fault strikes: of which sort first, so that what there are
 // few of is struck as often as what there are many of.
 func (r roll) target(kind story.Kind, f story.Fault, s *story.Story, machines []story.Machine) (*story.Selector, bool) {
-	// Nobody starts the program of a client again, and who is gone sees nothing.
 	machines = slices.DeleteFunc(slices.Clone(machines), func(m story.Machine) bool {
-		return m.Group != "" && f.Family == story.Process && f.For == story.Never
+		// Nobody starts the program of a client again, and who is gone sees nothing.
+		gone := m.Group != "" && f.Family == story.Process && f.For == story.Never
+		roles, some := actsOn[f.Name]
+		return gone || some && !slices.Contains(roles, m.Role)
 	})
 	var all []story.Selector
 	add := func(x story.Selector) {
@@ -196,6 +198,18 @@ func sort(x story.Selector, machines []story.Machine) string {
 		return x.Name
 	}
 	return string(x.Kind)
+}
+
+// actsOn are the roles of which a fault does something to the machines, where that
+// is not so of all. The table is read-only.
+var actsOn = map[string][]string{
+	"restarted":           {story.RoleProxy, story.RoleLive, story.RoleSeed, story.RoleUnderstudy},
+	"checks-all-well":     {story.RoleBalancer},
+	"checks-all-unwell":   {story.RoleBalancer},
+	"balancer-state-lost": {story.RoleAWS},
+	"api-errors":          {story.RoleAPI, story.RoleAWS, story.RoleStore},
+	"api-answer-lost":     {story.RoleAPI, story.RoleAWS, story.RoleStore},
+	"api-hangs":           {story.RoleAPI, story.RoleAWS, story.RoleStore},
 }
 
 // links are those along which a platform comes apart. What is at the first end
