@@ -16,6 +16,7 @@ import (
 
 	"github.com/espra/protoplex/scenarios/oracle"
 	"github.com/espra/protoplex/scenarios/story"
+	"github.com/espra/protoplex/scenarios/swarm"
 	"github.com/espra/protoplex/sim"
 	"github.com/espra/protoplex/sim/shrink"
 )
@@ -24,7 +25,10 @@ import (
 var ErrHolds = errors.New("nothing fails")
 
 // Shrinker makes a story that fails smaller, as long as the same is found: fewer
-// faults and shorter ones, a smaller platform, fewer clients, an earlier end.
+// faults and shorter ones, a smaller platform, fewer clients, an earlier end. Where
+// the faults were no more than the platform declares to survive they stay so, and
+// what broke after the first of them does not break before it: else a platform
+// would do that is too small to work.
 type Shrinker struct {
 	// Command starts the run of a story's file, like that of an [Explorer].
 	Command func(ctx context.Context, file string, seed uint64) *exec.Cmd
@@ -41,6 +45,12 @@ type Shrinker struct {
 type attempt struct {
 	story   *story.Story
 	finding Finding
+}
+
+// early tells whether an expectation broke before any fault struck.
+func (a *attempt) early() bool {
+	return a.finding.Kind == Broken && !slices.ContainsFunc(a.story.Timeline, func(e story.Event) bool { return e.At <= a.finding.At }) &&
+		len(a.story.Timeline) > 0
 }
 
 // Shrink gives the smallest story that it comes to, as a reproducer that can be
@@ -76,10 +86,14 @@ func (s *Shrinker) Shrink(ctx context.Context, from *story.Story, seed uint64) (
 	}
 	runs := 1
 	best := &attempt{start, target}
+	survivable, late := swarm.Declared.Exceeds(start) == "", !best.early()
 	search := &shrink.Search[*attempt]{
 		Jobs: s.Jobs,
 		Key:  func(a *attempt) string { return string(story.Format(a.story)) },
 		Fails: func(ctx context.Context, a *attempt) (bool, error) {
+			if survivable && swarm.Declared.Exceeds(a.story) != "" {
+				return false, nil
+			}
 			found, err := play(ctx, a.story)
 			if err != nil {
 				return false, err
@@ -88,7 +102,7 @@ func (s *Shrinker) Shrink(ctx context.Context, from *story.Story, seed uint64) (
 			if i >= 0 {
 				a.finding = found[i]
 			}
-			return i >= 0, nil
+			return i >= 0 && !(late && a.early()), nil
 		},
 		Judged: func(a *attempt, smaller bool) {
 			runs++

@@ -101,6 +101,17 @@ func recovering(from, until time.Duration, struck []string, machines []story.Mac
 	return all
 }
 
+// Exceeds says what of the budget the faults of a story exceed at any time, and ""
+// if they stay within.
+func (b Budget) Exceeds(s *story.Story) string {
+	machines := s.Machines()
+	var all []impairment
+	for _, e := range s.Timeline {
+		all = append(all, impairments(e, machines, s.Lasts)...)
+	}
+	return b.exceeds(s.Topology, all)
+}
+
 // exceeds says what of the budget all impairments together exceed at any time,
 // and "" if they stay within.
 func (b Budget) exceeds(t story.Topology, all []impairment) string {
