@@ -137,6 +137,15 @@ expect:
 	require.Len(t, s.Topology.VPS, 3)
 	require.Len(t, s.Topology.Regions, 1)
 
+	// What breaks without any vantage does so from the start.
+	dead := *from
+	dead.Timeline = []story.Event{{ID: "cut", At: 2 * time.Minute, Latest: 2 * time.Minute, Times: 1, For: time.Minute, Longest: time.Minute,
+		Fault: "machine-lost", On: &story.Selector{Kind: story.ByMachine, Name: "us-east-live-1"}}}
+	s, f, err = shrinker(2).Shrink(t.Context(), &dead, 5)
+	require.NoError(t, err)
+	require.Equal(t, 170*time.Second, f.At)
+	require.NotEmpty(t, s.Topology.VPS)
+
 	// Who breaks more may lose more.
 	from.Timeline = append(from.Timeline, from.Timeline[0])
 	from.Timeline[1].ID = "other"
