@@ -57,10 +57,14 @@ When the time is up, or with Ctrl-C, the smallest story so far is written.`,
 	f := c.Flags()
 	f.Uint64Var(&seed, "seed", 1, "with which the story fails; that of a reproducer unless given")
 	f.IntVar(&x.jobs, "jobs", runtime.NumCPU(), "how many candidates to play side by side")
-	f.DurationVar(&x.limit, "limit", 3*time.Minute, "take the smallest story so far after this, in real time")
+	f.DurationVar(&x.limit, "limit", shrinkLimit, "take the smallest story so far after this, in real time")
 	f.StringVar(&x.out, "out", "", "write `FILE` (default one here, named after what is found)")
 	return c
 }
+
+// shrinkLimit is for how long to look for a smaller story, unless that is given:
+// as long as people wait.
+const shrinkLimit = 2 * time.Minute
 
 // run shrinks a story, tells what came out, and saves it.
 func (x *shrinking) run(ctx context.Context, out io.Writer, s *story.Story, seed uint64) error {
@@ -161,7 +165,7 @@ func (x *search) shrinkAll(ctx context.Context, out io.Writer, all scenarios.Exp
 			return err
 		}
 		fmt.Fprintln(out)
-		small := shrinking{jobs: x.jobs, limit: 3 * time.Minute, out: file}
+		small := shrinking{jobs: x.jobs, limit: shrinkLimit, out: file}
 		var st status
 		if err := small.run(ctx, out, s, s.Found.Seed); errors.As(err, &st) && st.code == statusUsage {
 			fmt.Fprintf(out, "  %v\n", err) // it does not fail again; that has been told
