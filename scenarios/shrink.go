@@ -27,8 +27,8 @@ var ErrHolds = errors.New("nothing fails")
 // Shrinker makes a story that fails smaller, as long as the same is found: fewer
 // faults and shorter ones, a smaller platform, fewer clients, an earlier end. Where
 // the faults were no more than the platform declares to survive they stay so, and
-// what broke after the first of them does not break before it: else a platform
-// would do that is too small to work.
+// what broke after a while does not break from the start: else a platform would do
+// that is too small to work.
 type Shrinker struct {
 	// Command starts the run of a story's file, like that of an [Explorer].
 	Command func(ctx context.Context, file string, seed uint64) *exec.Cmd
@@ -47,11 +47,9 @@ type attempt struct {
 	finding Finding
 }
 
-// early tells whether an expectation broke before any fault struck.
-func (a *attempt) early() bool {
-	return a.finding.Kind == Broken && !slices.ContainsFunc(a.story.Timeline, func(e story.Event) bool { return e.At <= a.finding.At }) &&
-		len(a.story.Timeline) > 0
-}
+// atOnce tells whether an expectation was broken from the start, or nobody knows
+// since when.
+func (f Finding) atOnce() bool { return f.Kind == Broken && f.At == 0 }
 
 // Shrink gives the smallest story that it comes to, as a reproducer that can be
 // saved, and what it shows. With a story that is a reproducer this is what that
@@ -86,7 +84,7 @@ func (s *Shrinker) Shrink(ctx context.Context, from *story.Story, seed uint64) (
 	}
 	runs := 1
 	best := &attempt{start, target}
-	survivable, late := swarm.Declared.Exceeds(start) == "", !best.early()
+	survivable, late := swarm.Declared.Exceeds(start) == "", !target.atOnce()
 	search := &shrink.Search[*attempt]{
 		Jobs: s.Jobs,
 		Key:  func(a *attempt) string { return string(story.Format(a.story)) },
@@ -99,10 +97,11 @@ func (s *Shrinker) Shrink(ctx context.Context, from *story.Story, seed uint64) (
 				return false, err
 			}
 			i := slices.IndexFunc(found, target.Same)
-			if i >= 0 {
-				a.finding = found[i]
+			if i < 0 || late && found[i].atOnce() {
+				return false, nil
 			}
-			return i >= 0 && !(late && a.early()), nil
+			a.finding = found[i]
+			return true, nil
 		},
 		Judged: func(a *attempt, smaller bool) {
 			runs++
