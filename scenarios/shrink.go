@@ -164,7 +164,7 @@ func descend(ctx context.Context, search *shrink.Search[*attempt], best *attempt
 		before := search.Key(best)
 		for _, pass := range []func(context.Context, *attempt) (*attempt, error){
 			steps(ofStory(oneExpectation)), steps(sooner), faults, steps(sooner),
-			steps(ofStory(smallerTopology)), steps(ofStory(smallerWorkload)),
+			steps(ofStory(smallerWorkload)), steps(ofStory(smallerTopology)), // clients cost most
 			steps(ofStory(weakerFaults)), steps(ofStory(earlier)), steps(sooner),
 		} {
 			var err error

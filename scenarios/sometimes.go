@@ -162,11 +162,11 @@ func (r *Reached) Lines() []string {
 		switch {
 		case m.Package != in:
 			line, in = fmt.Sprintf("  %-14s  %s", m.Package, name), m.Package
-		case len(line)+len(", "+name) > columns:
-			lines[len(lines)-1] += ","
+		case len(line)+len("; "+name) > columns:
+			lines[len(lines)-1] += ";"
 			line = strings.Repeat(" ", 18) + name
 		default:
-			lines, line = lines[:len(lines)-1], line+", "+name
+			lines, line = lines[:len(lines)-1], line+"; "+name
 		}
 		lines = append(lines, line)
 	}

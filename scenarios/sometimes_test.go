@@ -102,8 +102,8 @@ func TestReached(t *testing.T) {
 	lines := r.Lines()
 	require.Equal(t, fmt.Sprintf("sometimes: 2 of %d rare branches reached; never:", len(Sometimes)), lines[0])
 	text := strings.Join(lines, "\n")
-	require.Contains(t, text, "\n  nodes           child ended, child keeps ending, hard stop children, ")
-	require.Contains(t, text, "\n  nodes/seed      leader no longer, ")
+	require.Contains(t, text, "\n  nodes           child ended; child keeps ending; hard stop children; ")
+	require.Contains(t, text, "\n  nodes/seed      leader no longer; ")
 	require.NotContains(t, text, "old sequence number")
 
 	for _, m := range Sometimes {
