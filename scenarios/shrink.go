@@ -113,8 +113,29 @@ func (s *Shrinker) Shrink(ctx context.Context, from *story.Story, seed uint64) (
 			}
 		},
 	}
+	// What touched nothing is most likely not needed.
+	var without []*attempt
+	if c, ok := valid(withFaults(start, busy(start, found))); ok && len(c.story.Timeline) < len(start.Timeline) {
+		without = append(without, c)
+	}
+	if c, ok, err := search.First(ctx, without); err != nil {
+		return shrunk(best, from, seed), best.finding, err
+	} else if ok {
+		best = c
+	}
 	best, err = descend(ctx, search, best)
 	return shrunk(best, from, seed), best.finding, err
+}
+
+// busy are the indices of the faults that touched something.
+func busy(s *story.Story, found []Finding) []int {
+	var all []int
+	for i, e := range s.Timeline {
+		if !slices.ContainsFunc(found, func(f Finding) bool { return f.Kind == Idle && f.Cause == e.ID }) {
+			all = append(all, i)
+		}
+	}
+	return all
 }
 
 // wanted is what a smaller story has to show too.

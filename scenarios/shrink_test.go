@@ -212,3 +212,8 @@ func TestSave(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, entries, 1)
 }
+
+func TestBusy(t *testing.T) {
+	s := &story.Story{Timeline: []story.Event{{ID: "a"}, {ID: "b"}, {ID: "c"}}}
+	require.Equal(t, []int{0, 2}, busy(s, []Finding{{Kind: Broken, Cause: "a"}, {Kind: Idle, Cause: "b"}}))
+}
