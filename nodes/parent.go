@@ -337,7 +337,7 @@ func (p *parent) ended(ctx context.Context, s *slot, err error) {
 	}
 	if p.phase != Running {
 		s.State = ChildEnded
-		p.m.Log().Info("child ended", "slot", s.Slot, "child", s.Name, "error", s.Error)
+		p.m.Log().Info("child left", "slot", s.Slot, "child", s.Name, "error", s.Error)
 		return
 	}
 	p.m.Log().Warn("child ended", "slot", s.Slot, "child", s.Name, "error", s.Error)

@@ -258,7 +258,11 @@ func (o Outcome) findings() []Finding {
 	var all []Finding
 	for _, v := range o.Verdicts {
 		if !v.OK {
-			all = append(all, Finding{Kind: Broken, Cause: v.Name, Detail: fmt.Sprintf("%s, budget %s; first: %s", v.Measured, v.Budget, v.First), At: v.At})
+			cause := v.Name
+			if v.Blind {
+				cause += ", not observed"
+			}
+			all = append(all, Finding{Kind: Broken, Cause: cause, Detail: fmt.Sprintf("%s, budget %s; first: %s", v.Measured, v.Budget, v.First), At: v.At})
 		}
 	}
 	for _, id := range o.Idle {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
+
+	"github.com/espra/protoplex/scenarios/oracle"
 )
 
 // TestExploredProgram plays the run of a seed for TestExplore.
@@ -96,4 +98,21 @@ func TestExploreStopped(t *testing.T) {
 	require.Equal(t, uint64(20), x.Next)
 	require.Len(t, x.Groups, 1)
 	require.Equal(t, []uint64{19}, x.Groups[0].Seeds)
+}
+
+// What was not observed is another finding than what was observed to be wrong, so
+// that a story is not made smaller until nobody can see anything.
+func TestBlindFinding(t *testing.T) {
+	o := Outcome{Verdicts: []oracle.Verdict{
+		oracle.NobodyPaged(oracle.History{Lasts: time.Minute}, oracle.Peace{Admins: []string{"ana"}, Vantages: []string{"london"}, Regions: []string{"us-east"}}),
+		oracle.NobodyPaged(oracle.History{Lasts: time.Minute, Texts: []oracle.Text{{To: "ana", Body: "DOWN"}}},
+			oracle.Peace{Admins: []string{"ana"}, Vantages: []string{"london"}, Regions: []string{"us-east"}}),
+		oracle.NobodyPaged(oracle.History{}, oracle.Peace{Admins: []string{"ana"}}),
+		oracle.NobodyPaged(oracle.History{Lasts: time.Minute}, oracle.Peace{Admins: []string{"ana"}}),
+	}}
+	var causes []string
+	for _, f := range o.findings() {
+		causes = append(causes, f.Cause)
+	}
+	require.Equal(t, []string{"texts to anybody, not observed", "texts to anybody", "texts to anybody, not observed"}, causes)
 }

@@ -44,6 +44,8 @@ type Report struct {
 	History  oracle.History
 	State    []MachineState // of a run that was stopped
 
+	Sometimes []string // the marks that were reached
+
 	recorded *report.Recorder // nil unless that was asked for
 }
 
@@ -110,13 +112,14 @@ func Play(w *sim.World, s *story.Story, o Options) (*Report, error) {
 		recorder = report.Record(w)
 	}
 	watch := newWatcher(p, o.Verbose)
-	said := memory{}
+	said, reached := memory{}, newMarks()
 	stopped := func() []MachineState { return nil }
 	if lasts < s.Lasts {
 		stopped = p.stop(lasts, said)
 	}
 	w.Observe(func(e sim.Event) {
 		watch.event(e)
+		reached.hear(e)
 		if lasts < s.Lasts {
 			said.hear(e)
 		}
@@ -139,7 +142,7 @@ func Play(w *sim.World, s *story.Story, o Options) (*Report, error) {
 	if recorder != nil {
 		recorder.Stop()
 	}
-	r := &Report{Story: s, Seed: w.Seed(), History: h, recorded: recorder}
+	r := &Report{Story: s, Seed: w.Seed(), History: h, recorded: recorder, Sometimes: reached.names()}
 	r.Lines = watch.lines(&h)
 	if len(s.Workload) > 0 {
 		r.Seen = oracle.Seen(h, windows(s, lasts))

@@ -16,6 +16,7 @@ import (
 
 	"github.com/espra/protoplex/scenarios/oracle"
 	"github.com/espra/protoplex/scenarios/story"
+	"github.com/espra/protoplex/scenarios/swarm"
 	"github.com/espra/protoplex/sim"
 	"github.com/espra/protoplex/sim/shrink"
 )
@@ -24,7 +25,10 @@ import (
 var ErrHolds = errors.New("nothing fails")
 
 // Shrinker makes a story that fails smaller, as long as the same is found: fewer
-// faults and shorter ones, a smaller platform, fewer clients, an earlier end.
+// faults and shorter ones, a smaller platform, fewer clients, an earlier end. Where
+// the faults were no more than the platform declares to survive they stay so, and
+// what broke after a while does not break from the start: else a platform would do
+// that is too small to work.
 type Shrinker struct {
 	// Command starts the run of a story's file, like that of an [Explorer].
 	Command func(ctx context.Context, file string, seed uint64) *exec.Cmd
@@ -42,6 +46,10 @@ type attempt struct {
 	story   *story.Story
 	finding Finding
 }
+
+// atOnce tells whether an expectation was broken from the start, or nobody knows
+// since when.
+func (f Finding) atOnce() bool { return f.Kind == Broken && f.At == 0 }
 
 // Shrink gives the smallest story that it comes to, as a reproducer that can be
 // saved, and what it shows. With a story that is a reproducer this is what that
@@ -76,19 +84,24 @@ func (s *Shrinker) Shrink(ctx context.Context, from *story.Story, seed uint64) (
 	}
 	runs := 1
 	best := &attempt{start, target}
+	survivable, late := swarm.Declared.Exceeds(start) == "", !target.atOnce()
 	search := &shrink.Search[*attempt]{
 		Jobs: s.Jobs,
 		Key:  func(a *attempt) string { return string(story.Format(a.story)) },
 		Fails: func(ctx context.Context, a *attempt) (bool, error) {
+			if survivable && swarm.Declared.Exceeds(a.story) != "" {
+				return false, nil
+			}
 			found, err := play(ctx, a.story)
 			if err != nil {
 				return false, err
 			}
 			i := slices.IndexFunc(found, target.Same)
-			if i >= 0 {
-				a.finding = found[i]
+			if i < 0 || late && found[i].atOnce() {
+				return false, nil
 			}
-			return i >= 0, nil
+			a.finding = found[i]
+			return true, nil
 		},
 		Judged: func(a *attempt, smaller bool) {
 			runs++
@@ -100,8 +113,29 @@ func (s *Shrinker) Shrink(ctx context.Context, from *story.Story, seed uint64) (
 			}
 		},
 	}
+	// What touched nothing is most likely not needed.
+	var without []*attempt
+	if c, ok := valid(withFaults(start, busy(start, found))); ok && len(c.story.Timeline) < len(start.Timeline) {
+		without = append(without, c)
+	}
+	if c, ok, err := search.First(ctx, without); err != nil {
+		return shrunk(best, from, seed), best.finding, err
+	} else if ok {
+		best = c
+	}
 	best, err = descend(ctx, search, best)
 	return shrunk(best, from, seed), best.finding, err
+}
+
+// busy are the indices of the faults that touched something.
+func busy(s *story.Story, found []Finding) []int {
+	var all []int
+	for i, e := range s.Timeline {
+		if !slices.ContainsFunc(found, func(f Finding) bool { return f.Kind == Idle && f.Cause == e.ID }) {
+			all = append(all, i)
+		}
+	}
+	return all
 }
 
 // wanted is what a smaller story has to show too.
@@ -151,7 +185,7 @@ func descend(ctx context.Context, search *shrink.Search[*attempt], best *attempt
 		before := search.Key(best)
 		for _, pass := range []func(context.Context, *attempt) (*attempt, error){
 			steps(ofStory(oneExpectation)), steps(sooner), faults, steps(sooner),
-			steps(ofStory(smallerTopology)), steps(ofStory(smallerWorkload)),
+			steps(ofStory(smallerWorkload)), steps(ofStory(smallerTopology)), // clients cost most
 			steps(ofStory(weakerFaults)), steps(ofStory(earlier)), steps(sooner),
 		} {
 			var err error

@@ -6,12 +6,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/espra/protoplex/scenarios/story"
+	"github.com/espra/protoplex/scenarios/swarm"
 )
 
 // TestShrunkProgram plays the run of a story for TestShrink: it fails if two of
@@ -35,6 +37,15 @@ func TestShrunkProgram(t *testing.T) {
 	two, both := s.Event("two")
 	if both = one && both && two.For >= 20*time.Second && len(s.Workload) > 0 && s.Workload[0].Browsers >= 2; both && s.Lasts >= 3*time.Minute {
 		fmt.Println(`{"verdicts":[{"name":"quiet","ok":false,"first":"three","at":170000000000}]}`)
+		os.Exit(1)
+	}
+	// With one vantage anybody is paged for what it loses, and without any the
+	// names of the apex are missing from the start.
+	if _, cut := s.Event("cut"); cut && len(s.Topology.VPS) > 0 {
+		fmt.Println(`{"verdicts":[{"name":"paged","ok":false,"first":"cut","at":170000000000}]}`)
+		os.Exit(1)
+	} else if len(s.Topology.VPS) == 0 {
+		fmt.Println(`{"verdicts":[{"name":"paged","ok":false,"first":"none"}]}`)
 		os.Exit(1)
 	}
 	fmt.Println(`{"held":true}`)
@@ -109,6 +120,43 @@ func TestShrink(t *testing.T) {
 	require.Equal(t, texts[0], texts[1], "what comes out hangs on how many are played at a time")
 }
 
+// A platform is not made too small to survive what it should.
+func TestShrinkWithinTheBudget(t *testing.T) {
+	text, _, _ := strings.Cut(large, "timeline:")
+	from, err := story.Parse("cut.yaml", []byte(text+`timeline:
+  - {id: cut, at: 2m, for: 1m, fault: partition, on: link vps fremont -> region us-east}
+expect:
+  always: [live-streams, dns-points-somewhere]
+`))
+	require.NoError(t, err)
+	s, f, err := shrinker(2).Shrink(t.Context(), from, 5)
+	require.NoError(t, err)
+	require.Equal(t, "paged", f.Cause)
+	require.Equal(t, 170*time.Second, f.At)
+	require.Len(t, s.Timeline, 1)
+	require.Len(t, s.Topology.VPS, 3)
+	require.Len(t, s.Topology.Regions, 1)
+
+	// What breaks without any vantage does so from the start.
+	dead := *from
+	dead.Timeline = []story.Event{{ID: "cut", At: 2 * time.Minute, Latest: 2 * time.Minute, Times: 1, For: time.Minute, Longest: time.Minute,
+		Fault: "machine-lost", On: &story.Selector{Kind: story.ByMachine, Name: "us-east-live-1"}}}
+	s, f, err = shrinker(2).Shrink(t.Context(), &dead, 5)
+	require.NoError(t, err)
+	require.Equal(t, 170*time.Second, f.At)
+	require.NotEmpty(t, s.Topology.VPS)
+
+	// Who breaks more may lose more.
+	from.Timeline = append(from.Timeline, from.Timeline[0])
+	from.Timeline[1].ID = "other"
+	from.Timeline[1].On = &story.Selector{Kind: story.ByVPS, Name: "london"}
+	from.Timeline[1].Fault = "isolated"
+	require.NotEmpty(t, swarm.Declared.Exceeds(from))
+	s, _, err = shrinker(2).Shrink(t.Context(), from, 5)
+	require.NoError(t, err)
+	require.Less(t, len(s.Topology.VPS), 3)
+}
+
 // What does not fail, or does not show what its file says, is not shrunk.
 func TestShrinkHolds(t *testing.T) {
 	from, err := story.Parse("large.yaml", []byte(large))
@@ -163,4 +211,9 @@ func TestSave(t *testing.T) {
 	entries, err = os.ReadDir(filepath.Dir(dir))
 	require.NoError(t, err)
 	require.Len(t, entries, 1)
+}
+
+func TestBusy(t *testing.T) {
+	s := &story.Story{Timeline: []story.Event{{ID: "a"}, {ID: "b"}, {ID: "c"}}}
+	require.Equal(t, []int{0, 2}, busy(s, []Finding{{Kind: Broken, Cause: "a"}, {Kind: Idle, Cause: "b"}}))
 }

@@ -52,6 +52,9 @@ unsafe may happen; they heal, and in the end everything has to be as it was.
 With a story its seeds are played: where it gives a range for the start or the length of
 a fault, each seed has its own. With --on-top each seed adds faults to it.
 
+In the end it tells which faults struck what, and which rare branches of the platform's
+code were reached: a search proves nothing about those that never were.
+
 The first seed of each cause, and now and then another one, is played twice; if that
 gives something else the exit status is 3. Ctrl-C stops the search and shows what was
 found so far, and how to go on.`,
@@ -89,7 +92,7 @@ found so far, and how to go on.`,
 	f.Uint64Var(&x.seed, "seed", 0, "the first seed (default a fresh one)")
 	f.Uint64Var(&x.seeds, "seeds", 100, "how many seeds")
 	f.IntVar(&x.jobs, "jobs", runtime.NumCPU(), "how many to play side by side")
-	f.DurationVar(&x.limit, "limit", 10*time.Minute, "stop a run that takes longer than this, in real time")
+	f.DurationVar(&x.limit, "limit", 10*time.Minute, "stop a run that takes longer than this, in real time; 0 for none")
 	f.Uint64Var(&x.twice, "twice", 20, "play one seed in so many twice, to see that it replays; 0 for none")
 	f.BoolVar(&x.onTop, "on-top", false, "add made-up faults to the story")
 	f.BoolVar(&x.beyond, "beyond", false, "make up more faults than the platform declares to survive; then only safety is asked for")
@@ -103,6 +106,8 @@ func (x *search) check() error {
 	switch {
 	case x.seeds < 1 || x.jobs < 1:
 		return errors.New("want at least 1 seed and 1 job")
+	case x.limit < 0:
+		return fmt.Errorf("--limit %s: want some time, or 0 for as long as it takes", x.limit)
 	case x.seed > math.MaxUint64-x.seeds:
 		return fmt.Errorf("--seed %d: there are not so many seeds after it", x.seed)
 	case x.onTop && x.story == "":
@@ -168,17 +173,20 @@ func (x *search) run(ctx context.Context, out io.Writer) error {
 	fmt.Fprintf(out, "%s: seeds %d to %d\n", what, x.seed, x.seed+x.seeds-1)
 	saved := map[[2]string]string{} // files by kind and cause
 	var coverage swarm.Coverage
+	var reached scenarios.Reached
 	e := scenarios.Explorer{
 		Jobs: x.jobs, Limit: x.limit, Twice: x.twice, MadeUp: x.madeUp(),
 		Command: func(ctx context.Context, seed uint64, cores int) *exec.Cmd {
 			return quietly(ctx, self, x.name(seed), seed, cores)
 		},
 	}
-	if x.madeUp() {
-		e.Played = func(seed uint64, o scenarios.Outcome) {
-			if s, err := scenarios.Load(x.name(seed)); err == nil { // it has been played
-				coverage.Add(s, o.Idle)
-			}
+	e.Played = func(seed uint64, o scenarios.Outcome) {
+		reached.Add(o)
+		if !x.madeUp() {
+			return
+		}
+		if s, err := scenarios.Load(x.name(seed)); err == nil { // it has been played
+			coverage.Add(s, o.Idle)
 		}
 	}
 	if x.out != "" {
@@ -189,8 +197,11 @@ func (x *search) run(ctx context.Context, out io.Writer) error {
 			}
 			s = scenarios.Reproducer(s, seed, f)
 			file := filepath.Join(x.out, scenarios.FileName(s))
+			if err := scenarios.Save(file, s); err != nil {
+				return err
+			}
 			saved[[2]string{string(f.Kind), f.Cause}] = file
-			return scenarios.Save(file, s)
+			return nil
 		}
 	}
 	began := time.Now()
@@ -210,6 +221,9 @@ func (x *search) run(ctx context.Context, out io.Writer) error {
 		for _, line := range coverage.Lines() {
 			fmt.Fprintf(out, "  %s\n", line)
 		}
+	}
+	if all.Played > 0 {
+		fmt.Fprintf(out, "\n%s\n", strings.Join(reached.Lines(), "\n"))
 	}
 	switch {
 	case err != nil:

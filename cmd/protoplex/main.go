@@ -12,8 +12,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -53,7 +55,13 @@ func run() int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := root().ExecuteContext(ctx)
+	out := &checkedOutput{to: os.Stdout}
+	c := root()
+	c.SetOut(out)
+	err := c.ExecuteContext(ctx)
+	if failed := out.failed(); failed != nil {
+		err = status{statusBroken, fmt.Errorf("write output: %w", failed)}
+	}
 	if err == nil {
 		return 0
 	}
@@ -65,6 +73,30 @@ func run() int {
 		fmt.Fprintln(os.Stderr, "protoplex:", s.err)
 	}
 	return s.code
+}
+
+// checkedOutput is standard output. It remembers the first failure, so that nobody takes a
+// part of what there was to say for all of it.
+type checkedOutput struct {
+	to  io.Writer
+	mu  sync.Mutex
+	err error
+}
+
+func (o *checkedOutput) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n, err := o.to.Write(b)
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
+}
+
+func (o *checkedOutput) failed() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
 }
 
 func root() *cobra.Command {

@@ -57,10 +57,14 @@ When the time is up, or with Ctrl-C, the smallest story so far is written.`,
 	f := c.Flags()
 	f.Uint64Var(&seed, "seed", 1, "with which the story fails; that of a reproducer unless given")
 	f.IntVar(&x.jobs, "jobs", runtime.NumCPU(), "how many candidates to play side by side")
-	f.DurationVar(&x.limit, "limit", 3*time.Minute, "take the smallest story so far after this, in real time")
+	f.DurationVar(&x.limit, "limit", shrinkLimit, "take the smallest story so far after this, in real time")
 	f.StringVar(&x.out, "out", "", "write `FILE` (default one here, named after what is found)")
 	return c
 }
+
+// shrinkLimit is for how long to look for a smaller story, unless that is given:
+// as long as people wait.
+const shrinkLimit = 2 * time.Minute
 
 // run shrinks a story, tells what came out, and saves it.
 func (x *shrinking) run(ctx context.Context, out io.Writer, s *story.Story, seed uint64) error {
@@ -93,6 +97,10 @@ func (x *shrinking) run(ctx context.Context, out io.Writer, s *story.Story, seed
 	switch {
 	case errors.Is(err, scenarios.ErrHolds):
 		return status{statusUsage, fmt.Errorf("shrink %s with seed %d: %w", s.Name, seed, err)}
+	case small == nil && ctx.Err() != nil:
+		return status{statusBroken, fmt.Errorf("shrink %s: interrupted before it was played once", s.Name)}
+	case small == nil && errors.Is(err, context.DeadlineExceeded):
+		return status{statusBroken, fmt.Errorf("shrink %s: it was not played once within %s; give it more with --limit", s.Name, x.limit)}
 	case small == nil && err != nil:
 		return status{statusBroken, err}
 	case ctx.Err() != nil:
@@ -104,12 +112,12 @@ func (x *shrinking) run(ctx context.Context, out io.Writer, s *story.Story, seed
 	if file == "" {
 		file = scenarios.FileName(small)
 	}
-	if saveErr := scenarios.Save(file, small); saveErr != nil {
-		return status{statusBroken, saveErr}
-	}
 	fmt.Fprintf(out, "%s: %s\n", found.Kind, found.Cause)
 	fmt.Fprintf(out, "  from    %s\n", measure(s))
 	fmt.Fprintf(out, "  to      %s, after %d runs in %s%s\n", measure(small), runs, time.Since(began).Round(time.Second), stopped)
+	if saveErr := scenarios.Save(file, small); saveErr != nil {
+		return status{statusBroken, saveErr}
+	}
 	fmt.Fprintf(out, "  saved   %s\n", file)
 	fmt.Fprintf(out, "  replay  protoplex sim run %s --seed %d\n", dotted(file), seed)
 	if err != nil && stopped == "" {
@@ -157,7 +165,7 @@ func (x *search) shrinkAll(ctx context.Context, out io.Writer, all scenarios.Exp
 			return err
 		}
 		fmt.Fprintln(out)
-		small := shrinking{jobs: x.jobs, limit: 3 * time.Minute, out: file}
+		small := shrinking{jobs: x.jobs, limit: shrinkLimit, out: file}
 		var st status
 		if err := small.run(ctx, out, s, s.Found.Seed); errors.As(err, &st) && st.code == statusUsage {
 			fmt.Fprintf(out, "  %v\n", err) // it does not fail again; that has been told

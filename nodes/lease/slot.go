@@ -167,6 +167,7 @@ func (p *slot) write(ctx context.Context, r record) (sent time.Duration, err err
 	case !p.ours:
 		return 0, errOthers
 	}
+	p.s.m.Log().Debug("lease write came through", "lease", p.name, "error", err)
 	i := slices.IndexFunc(attempts, func(a attempt) bool { return a.Nonce == p.seen.Nonce })
 	return attempts[i].sent, nil
 }

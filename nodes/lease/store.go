@@ -110,6 +110,7 @@ func (s *Store) Acquire(ctx context.Context, name, holder string, term time.Dura
 	if left := p.wait(); left > 0 {
 		return nodes.Lease{}, p.wrap(p.taken(left))
 	}
+	before := p.seen.Holder
 	r := record{Epoch: p.top + 1, Holder: holder, Term: term}
 	sent, err := p.write(ctx, r)
 	switch {
@@ -127,6 +128,9 @@ func (s *Store) Acquire(ctx context.Context, name, holder string, term time.Dura
 		return nodes.Lease{}, p.wrap(errors.New("acquired, but it took longer than the term; ask again"))
 	}
 	p.held = &l
+	if before != "" {
+		s.m.Log().Debug("lease taken over", "lease", name, "epoch", l.Epoch, "from", before)
+	}
 	return l, nil
 }
 

@@ -93,6 +93,18 @@ func (s *server) dismiss(g guest) {
 	s.running.Done()
 }
 
+// tellGap logs that somebody who came back from a position was told of a gap.
+func (s *server) tellGap(recovered, key, channel string, from *Position, to Position) {
+	if recovered != RecoveredGap {
+		return
+	}
+	why := "another incarnation"
+	if from.Incarnation == to.Incarnation {
+		why = "not kept"
+	}
+	s.m.Log().Debug("gap told", "key", key, "channel", channel, "why", why)
+}
+
 // askAll asks those guests to leave for whom which holds, and gives their
 // number.
 func (s *server) askAll(which func(*visit) bool, code int, text string) int {

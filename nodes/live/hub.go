@@ -57,10 +57,11 @@ type sink interface {
 }
 
 type subscription struct {
-	channel *channel
-	at      Position // where it began
-	sink    sink
-	element *list.Element
+	channel   *channel
+	at        Position // where it began
+	recovered string   // what the subscriber was told of what it missed
+	sink      sink
+	element   *list.Element
 }
 
 func newHub(l limits, incarnation func() string) *hub {
@@ -87,11 +88,11 @@ func (h *hub) subscribe(key, name string, pos *Position, to sink) (*subscription
 	for _, frame := range missed {
 		to.pushReplay(frame)
 	}
-	return h.add(c, at, to), nil
+	return h.add(c, at, recovered, to), nil
 }
 
-func (h *hub) add(c *channel, at Position, to sink) *subscription {
-	s := &subscription{channel: c, at: at, sink: to}
+func (h *hub) add(c *channel, at Position, recovered string, to sink) *subscription {
+	s := &subscription{channel: c, at: at, recovered: recovered, sink: to}
 	s.element = c.subscribers.PushBack(s)
 	h.setIdle(c)
 	return s
@@ -116,7 +117,7 @@ func (h *hub) read(key, name string, pos *Position, next sink) (told, *subscript
 	_, recovered, missed := c.recover(pos)
 	t := told{recovered, Position{c.incarnation, c.end}, slices.Clone(missed)} // the history moves on
 	if recovered == RecoveredNothing && next != nil {
-		return t, h.add(c, t.end, next), nil
+		return t, h.add(c, t.end, recovered, next), nil
 	}
 	h.setIdle(c)
 	return t, nil, nil

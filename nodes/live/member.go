@@ -212,6 +212,7 @@ func (mb *member) act(a memberAsk) error {
 		return nil
 	}
 	mb.subs[name] = sub
+	mb.s.tellGap(sub.recovered, key, a.Channel, a.Position, sub.at)
 	// The table may have changed since; from here on whoever changes it sees this
 	// subscription.
 	if code := mb.s.refusalCode(key); code != "" {

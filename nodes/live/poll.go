@@ -71,6 +71,7 @@ func (s *server) openPoll(w http.ResponseWriter, r *http.Request, v visit, chann
 	if s.refuse(w, v.host, v.key) {
 		return
 	}
+	s.tellGap(told.recovered, v.key, channel, q.position, told.end)
 	told.answer(w)
 }
 

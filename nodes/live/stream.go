@@ -51,6 +51,7 @@ func (s *server) openStream(w http.ResponseWriter, r *http.Request, v visit, cha
 		return
 	}
 	defer s.hub.unsubscribe(sub)
+	s.tellGap(sub.recovered, v.key, channel, pos, sub.at)
 	log := s.m.Log().With("stream", st.id, "host", v.host, "key", v.key)
 	log.Debug("stream opened")
 

@@ -340,6 +340,7 @@ func (t *tunnel) subscribe(f clientFrame) bool {
 		t.fail(CloseFull, "no-room", "too many channels")
 		return false
 	}
+	t.s.tellGap(sub.recovered, t.key, f.Channel, f.Position, sub.at)
 	t.subs[f.Channel] = sub
 	return true
 }

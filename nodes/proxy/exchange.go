@@ -113,6 +113,7 @@ func (x *exchange) try(key string) (answer *local, keep bool) {
 		case x.fault != nil:
 			return failure(x.fault, true), false
 		case u.kept && !last && x.repeatable(err):
+			s.m.Log().Debug("request repeated", "node", owner.Name, "error", err)
 			table = x.refresh()
 			continue
 		default:
@@ -121,6 +122,7 @@ func (x *exchange) try(key string) (answer *local, keep bool) {
 		if res.status == 421 {
 			if x.whole && !last {
 				if table = x.refresh(); moved(table, key, owner) {
+					s.m.Log().Debug("owner changed", "node", owner.Name)
 					u.Close()
 					continue
 				}

@@ -160,7 +160,7 @@ func Moves(h History, n Names, each Range) Verdict {
 	for _, key := range order {
 		states := served[key]
 		if len(states) == 0 {
-			d.broke(0, "%s never served %s", key.authority, key.name)
+			d.missed(0, "%s never served %s", key.authority, key.name)
 			continue
 		}
 		d.judged++

@@ -103,7 +103,7 @@ func NobodyPaged(h History, p Peace) Verdict {
 	for _, vantage := range p.Vantages {
 		for _, region := range p.Regions {
 			if !slices.ContainsFunc(h.Watches, func(w Watch) bool { return w.Vantage == vantage && w.Region == region }) {
-				d.broke(h.Lasts, "%s until %s never judged %s", vantage, Offset(h.Lasts), region)
+				d.missed(h.Lasts, "%s until %s never judged %s", vantage, Offset(h.Lasts), region)
 			}
 		}
 	}
@@ -115,7 +115,7 @@ func NobodyPaged(h History, p Peace) Verdict {
 			}
 		}
 		if h.Lasts-last > p.Pause {
-			d.broke(last, "%s at %s looked around for the last time", vantage, Offset(last))
+			d.missed(last, "%s at %s looked around for the last time", vantage, Offset(last))
 		}
 	}
 	for _, t := range h.Texts {

@@ -14,6 +14,7 @@ type Verdict struct {
 	OK       bool          `json:"ok"`
 	First    string        `json:"first,omitempty"` // the first broken moment, empty when OK
 	At       time.Duration `json:"at,omitempty"`    // of First, in nanoseconds
+	Blind    bool          `json:"blind,omitempty"` // it is not OK for no other reason than that too little was observed
 }
 
 // nothing is the First of a verdict that had nothing to judge.
@@ -23,6 +24,7 @@ const nothing = "nothing was observed that this expectation could judge"
 type docket struct {
 	judged int
 	broken int
+	unseen int           // of broken
 	at     time.Duration // of the first broken moment
 	first  string
 }
@@ -35,8 +37,16 @@ func (d *docket) broke(at time.Duration, format string, args ...any) {
 	d.broken++
 }
 
+// missed notes that what there should be was not observed. It breaks a verdict, but
+// says nothing of what the verdict is about.
+func (d *docket) missed(at time.Duration, format string, args ...any) {
+	d.broke(at, format, args...)
+	d.unseen++
+}
+
 func (d *docket) verdict(name, measured, budget string) Verdict {
 	v := Verdict{Name: name, Measured: measured, Budget: budget, Judged: d.judged, OK: d.judged > 0 && d.broken == 0, First: d.first, At: d.at}
+	v.Blind = !v.OK && d.broken == d.unseen
 	if d.judged == 0 && d.broken == 0 {
 		v.First = nothing
 	}

@@ -30,6 +30,11 @@ var Declared = Budget{Regions: 1, Zones: 1, Vantages: 1, Providers: 1, Gateways:
 // to be found well again, and to get back its share.
 const recovery = time.Minute
 
+// replacement is how long the group of a region with scaling may be without a
+// proxy that was found unwell, for it then ends it: until a machine is free for
+// another one, that one has booted and is in service.
+const replacement = 8 * time.Minute
+
 // impairment is a time in which machines do not do what they should.
 type impairment struct {
 	from, until time.Duration
@@ -64,20 +69,47 @@ func impairments(e story.Event, machines []story.Machine, lasts time.Duration) [
 		var all []impairment
 		for i, name := range struck {
 			at := e.At + time.Duration(i)*e.Params.Duration("every")
-			all = append(all, impairment{at, at + recovery, []string{name}})
+			all = append(all, recovering(at, at, []string{name}, machines)...)
 		}
 		return all
 	}
 	var all []impairment
 	for n := range e.Times {
 		at := e.Strike(n)
-		until := at + e.For + recovery
 		if spec, ok := story.FindFault(e.Fault); ok && spec.For != story.Never && e.For == 0 {
-			until = lasts
+			all = append(all, impairment{at, lasts, struck})
+			continue
 		}
-		all = append(all, impairment{at, until, struck})
+		all = append(all, recovering(at, at+e.For, struck, machines)...)
 	}
 	return all
+}
+
+// recovering is the impairment of a fault, and what it takes to get over it.
+func recovering(from, until time.Duration, struck []string, machines []story.Machine) []impairment {
+	all := []impairment{{from, until + recovery, struck}}
+	var ended []string // and replaced
+	for _, m := range machines {
+		scaled := m.Role == story.RoleProxy && slices.ContainsFunc(machines, func(o story.Machine) bool { return o.Standby && o.Region == m.Region })
+		if scaled && slices.Contains(struck, m.Name) {
+			ended = append(ended, m.Name)
+		}
+	}
+	if len(ended) > 0 {
+		all = append(all, impairment{from, until + replacement, ended})
+	}
+	return all
+}
+
+// Exceeds says what of the budget the faults of a story exceed at any time, and ""
+// if they stay within.
+func (b Budget) Exceeds(s *story.Story) string {
+	machines := s.Machines()
+	var all []impairment
+	for _, e := range s.Timeline {
+		all = append(all, impairments(e, machines, s.Lasts)...)
+	}
+	return b.exceeds(s.Topology, all)
 }
 
 // exceeds says what of the budget all impairments together exceed at any time,

@@ -2,6 +2,7 @@ package swarm
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -63,5 +64,27 @@ func TestBudget(t *testing.T) {
 			}
 			require.Equal(t, c.want, Declared.exceeds(c.topology, all))
 		})
+	}
+}
+
+// A group that is scaled ends the proxies that drain, and has no machine for
+// others at once.
+func TestRestartsUnderScaling(t *testing.T) {
+	topology := story.Topology{Regions: []story.Region{{Name: "us-east", Zones: 2, Proxy: 3, Live: 2}}}
+	restarted := story.Event{Fault: "restarted", On: &story.Selector{Kind: story.ByRole, Name: story.RoleProxy, In: "us-east"},
+		Params: story.Values{{Name: "every", Duration: time.Minute}}}
+	exceeds := func() string {
+		return Declared.exceeds(topology, impairments(restarted, topology.Machines(), 20*time.Minute))
+	}
+	require.Empty(t, exceeds())
+	topology.Regions[0].Scaling = story.Scaling{Min: 3, Max: 4}
+	require.Equal(t, "us-east struck as a whole, and no region is unhurt", exceeds())
+}
+
+func TestActsOn(t *testing.T) {
+	for name, roles := range actsOn {
+		_, ok := story.FindFault(name)
+		require.True(t, ok, name)
+		require.Subset(t, story.Roles, roles, name)
 	}
 }

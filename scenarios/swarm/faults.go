@@ -132,8 +132,15 @@ func (r roll) event(f story.Fault, s *story.Story, machines []story.Machine) (st
 	return e, true
 }
 
-// target chooses what a fault strikes.
+// target chooses what a fault strikes: of which sort first, so that what there are
+// few of is struck as often as what there are many of.
 func (r roll) target(kind story.Kind, f story.Fault, s *story.Story, machines []story.Machine) (*story.Selector, bool) {
+	machines = slices.DeleteFunc(slices.Clone(machines), func(m story.Machine) bool {
+		// Nobody starts the program of a client again, and who is gone sees nothing.
+		gone := m.Group != "" && f.Family == story.Process && f.For == story.Never
+		roles, some := actsOn[f.Name]
+		return gone || some && !slices.Contains(roles, m.Role)
+	})
 	var all []story.Selector
 	add := func(x story.Selector) {
 		if len(x.Match(machines)) > 0 && !slices.ContainsFunc(all, func(y story.Selector) bool { return x.String() == y.String() }) {
@@ -167,8 +174,42 @@ func (r roll) target(kind story.Kind, f story.Fault, s *story.Story, machines []
 			}
 		}
 	}
+	var sorts []string
+	for _, x := range all {
+		if s := sort(x, machines); !slices.Contains(sorts, s) {
+			sorts = append(sorts, s)
+		}
+	}
+	chosen, _ := pick(r, "sort of target", sorts)
+	all = slices.DeleteFunc(all, func(x story.Selector) bool { return sort(x, machines) != chosen })
 	x, ok := pick(r, "target", all)
 	return &x, ok
+}
+
+// sort is what two selectors have in common that differ only in which machines of
+// a role they mean, or which zone, region or client.
+func sort(x story.Selector, machines []story.Machine) string {
+	switch x.Kind {
+	case story.ByLink:
+		return sort(*x.From, machines) + " " + sort(*x.To, machines)
+	case story.ByMachine:
+		return machines[slices.IndexFunc(machines, func(m story.Machine) bool { return m.Name == x.Name })].Role
+	case story.ByRole:
+		return x.Name
+	}
+	return string(x.Kind)
+}
+
+// actsOn are the roles of which a fault does something to the machines, where that
+// is not so of all. The table is read-only.
+var actsOn = map[string][]string{
+	"restarted":           {story.RoleProxy, story.RoleLive, story.RoleSeed, story.RoleUnderstudy},
+	"checks-all-well":     {story.RoleBalancer},
+	"checks-all-unwell":   {story.RoleBalancer},
+	"balancer-state-lost": {story.RoleAWS},
+	"api-errors":          {story.RoleAPI, story.RoleAWS, story.RoleStore},
+	"api-answer-lost":     {story.RoleAPI, story.RoleAWS, story.RoleStore},
+	"api-hangs":           {story.RoleAPI, story.RoleAWS, story.RoleStore},
 }
 
 // links are those along which a platform comes apart. What is at the first end
@@ -206,10 +247,16 @@ func links(s *story.Story) []story.Selector {
 			}
 		}
 		for _, m := range t.Machines() {
-			if m.Region != r.Name || r.Seed == 0 {
+			if m.Region != r.Name {
 				continue
 			}
 			node := story.Selector{Kind: story.ByMachine, Name: m.Name}
+			if m.Role == story.RoleLive {
+				link(node, story.Selector{Kind: story.ByRole, Name: story.RoleProxy, In: r.Name})
+			}
+			if r.Seed == 0 {
+				continue
+			}
 			switch m.Role {
 			case story.RoleSeed, story.RoleUnderstudy:
 				link(node, story.Selector{Kind: story.ByRole, Name: story.RoleStore, In: r.Name})

@@ -114,7 +114,7 @@ func (g generator) workload(t story.Topology) []story.Group {
 			{Verb: story.Subscribe, Channels: 1 + g.below(2, "channels of %s", h.Region)},
 		}})
 	}
-	return append(all, story.Group{ID: "publishers", Publishers: len(t.Regions) * (1 + g.below(2, "publishers")), Do: []story.Action{
+	return append(all, story.Group{ID: "publishers", Publishers: len(t.Regions) * (2 + g.below(2, "publishers")), Do: []story.Action{
 		{Verb: story.Publish, Every: time.Duration(1+g.below(3, "pace")) * time.Second},
 	}})
 }

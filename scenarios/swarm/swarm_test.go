@@ -2,6 +2,7 @@ package swarm_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -23,6 +24,11 @@ func TestStory(t *testing.T) {
 			require.Equal(t, string(story.Format(s)), string(story.Format(again)))
 			for _, e := range s.Timeline {
 				used[e.Fault]++
+				if e.Fault == "process-killed" || e.Fault == "killed-after" {
+					for _, m := range s.Machines() {
+						require.False(t, m.Group != "" && slices.Contains(e.On.Match(s.Machines()), m.Name), "nobody starts %s again", m.Name)
+					}
+				}
 			}
 			regions[len(s.Topology.Regions)]++
 		}
