@@ -19,12 +19,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/espra/protoplex/scenarios"
+	"github.com/espra/protoplex/scenarios/search"
 	"github.com/espra/protoplex/scenarios/story"
 	"github.com/espra/protoplex/scenarios/swarm"
 )
 
-// search is what `sim explore` was asked for.
-type search struct {
+// exploration is what `sim explore` was asked for.
+type exploration struct {
 	story  string // or "", for stories that are made up
 	onTop  bool
 	beyond bool
@@ -39,7 +40,7 @@ type search struct {
 }
 
 func exploreCommand() *cobra.Command {
-	var x search
+	var x exploration
 	c := &cobra.Command{
 		Use:   "explore [NAME|FILE]",
 		Short: "Play many seeds, of made-up stories or of one, and group what goes wrong",
@@ -102,7 +103,7 @@ found so far, and how to go on.`,
 	return c
 }
 
-func (x *search) check() error {
+func (x *exploration) check() error {
 	switch {
 	case x.seeds < 1 || x.jobs < 1:
 		return errors.New("want at least 1 seed and 1 job")
@@ -121,17 +122,17 @@ func (x *search) check() error {
 }
 
 // madeUp tells whether each seed makes up faults.
-func (x *search) madeUp() bool { return x.story == "" || x.onTop }
+func (x *exploration) madeUp() bool { return x.story == "" || x.onTop }
 
 // name is that of the story of a seed.
-func (x *search) name(seed uint64) string {
+func (x *exploration) name(seed uint64) string {
 	if x.madeUp() {
 		return scenarios.MadeUp(x.story, seed, x.beyond)
 	}
 	return x.story
 }
 
-func (x *search) print(out io.Writer) error {
+func (x *exploration) print(out io.Writer) error {
 	for seed := x.seed; seed < x.seed+x.seeds; seed++ {
 		s, err := scenarios.Load(x.name(seed))
 		if err != nil {
@@ -158,7 +159,7 @@ func quietly(ctx context.Context, self, story string, seed uint64, cores int) *e
 	return cmd
 }
 
-func (x *search) run(ctx context.Context, out io.Writer) error {
+func (x *exploration) run(ctx context.Context, out io.Writer) error {
 	self, err := os.Executable()
 	if err != nil {
 		return status{statusBroken, fmt.Errorf("find this program: %w", err)}
@@ -174,7 +175,7 @@ func (x *search) run(ctx context.Context, out io.Writer) error {
 	saved := map[[2]string]string{} // files by kind and cause
 	var coverage swarm.Coverage
 	var reached scenarios.Reached
-	e := scenarios.Explorer{
+	e := search.Explorer{
 		Jobs: x.jobs, Limit: x.limit, Twice: x.twice, MadeUp: x.madeUp(),
 		Command: func(ctx context.Context, seed uint64, cores int) *exec.Cmd {
 			return quietly(ctx, self, x.name(seed), seed, cores)
@@ -190,14 +191,14 @@ func (x *search) run(ctx context.Context, out io.Writer) error {
 		}
 	}
 	if x.out != "" {
-		e.Found = func(seed uint64, f scenarios.Finding) error {
+		e.Found = func(seed uint64, f search.Finding) error {
 			s, err := scenarios.Load(x.name(seed))
 			if err != nil {
 				return err
 			}
-			s = scenarios.Reproducer(s, seed, f)
-			file := filepath.Join(x.out, scenarios.FileName(s))
-			if err := scenarios.Save(file, s); err != nil {
+			s = search.Reproducer(s, seed, f)
+			file := filepath.Join(x.out, search.FileName(s))
+			if err := search.Save(file, s); err != nil {
 				return err
 			}
 			saved[[2]string{string(f.Kind), f.Cause}] = file
@@ -234,7 +235,7 @@ func (x *search) run(ctx context.Context, out io.Writer) error {
 	switch {
 	case err != nil:
 		return status{statusBroken, err}
-	case len(all.Groups) > 0 && all.Groups[0].Kind == scenarios.Diverged:
+	case len(all.Groups) > 0 && all.Groups[0].Kind == search.Diverged:
 		return status{code: statusDiverged}
 	case len(all.Groups) > 0:
 		return status{code: statusFailed}
@@ -247,7 +248,7 @@ func (x *search) run(ctx context.Context, out io.Writer) error {
 // shownSeeds is how many seeds of a group are named.
 const shownSeeds = 8
 
-func (x *search) tell(out io.Writer, all scenarios.Exploration, saved map[[2]string]string, took time.Duration) {
+func (x *exploration) tell(out io.Writer, all search.Exploration, saved map[[2]string]string, took time.Duration) {
 	for _, g := range all.Groups {
 		fmt.Fprintf(out, "\n%s: %s (%d of %d seeds)\n", g.Kind, g.Cause, len(g.Seeds), all.Played)
 		var names []string
@@ -269,7 +270,7 @@ func (x *search) tell(out io.Writer, all scenarios.Exploration, saved map[[2]str
 		fmt.Fprintf(out, "  replay  protoplex sim run %s --seed %d\n", name, g.Seeds[0])
 		if file := saved[[2]string{string(g.Kind), g.Cause}]; file != "" {
 			fmt.Fprintf(out, "  saved   %s\n", file)
-		} else if g.Kind != scenarios.Diverged {
+		} else if g.Kind != search.Diverged {
 			fmt.Fprintf(out, "  shrink  protoplex sim shrink %s --seed %d\n", name, g.Seeds[0])
 		}
 	}
@@ -290,7 +291,7 @@ func (x *search) tell(out io.Writer, all scenarios.Exploration, saved map[[2]str
 }
 
 // command is the command line without seeds.
-func (x *search) command() string {
+func (x *exploration) command() string {
 	words := []string{"protoplex sim explore"}
 	if x.story != "" {
 		words = append(words, x.story)

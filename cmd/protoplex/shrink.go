@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/espra/protoplex/scenarios"
+	"github.com/espra/protoplex/scenarios/search"
 	"github.com/espra/protoplex/scenarios/story"
 )
 
@@ -75,7 +76,7 @@ func (x *shrinking) run(ctx context.Context, out io.Writer, s *story.Story, seed
 	limited, cancel := context.WithTimeout(ctx, x.limit)
 	defer cancel()
 	runs := 0
-	sh := scenarios.Shrinker{
+	sh := search.Shrinker{
 		Jobs: x.jobs, Limit: x.limit,
 		Command: func(ctx context.Context, file string, seed uint64) *exec.Cmd {
 			return quietly(ctx, self, file, seed, 1)
@@ -95,7 +96,7 @@ func (x *shrinking) run(ctx context.Context, out io.Writer, s *story.Story, seed
 	}
 	stopped := ""
 	switch {
-	case errors.Is(err, scenarios.ErrHolds):
+	case errors.Is(err, search.ErrHolds):
 		return status{statusUsage, fmt.Errorf("shrink %s with seed %d: %w", s.Name, seed, err)}
 	case small == nil && ctx.Err() != nil:
 		return status{statusBroken, fmt.Errorf("shrink %s: interrupted before it was played once", s.Name)}
@@ -110,12 +111,12 @@ func (x *shrinking) run(ctx context.Context, out io.Writer, s *story.Story, seed
 	}
 	file := x.out
 	if file == "" {
-		file = scenarios.FileName(small)
+		file = search.FileName(small)
 	}
 	fmt.Fprintf(out, "%s: %s\n", found.Kind, found.Cause)
 	fmt.Fprintf(out, "  from    %s\n", measure(s))
 	fmt.Fprintf(out, "  to      %s, after %d runs in %s%s\n", measure(small), runs, time.Since(began).Round(time.Second), stopped)
-	if saveErr := scenarios.Save(file, small); saveErr != nil {
+	if saveErr := search.Save(file, small); saveErr != nil {
 		return status{statusBroken, saveErr}
 	}
 	fmt.Fprintf(out, "  saved   %s\n", file)
@@ -154,10 +155,10 @@ func measure(s *story.Story) string {
 }
 
 // shrinkAll shrinks what was saved, each in its place.
-func (x *search) shrinkAll(ctx context.Context, out io.Writer, all scenarios.Exploration, saved map[[2]string]string) error {
+func (x *exploration) shrinkAll(ctx context.Context, out io.Writer, all search.Exploration, saved map[[2]string]string) error {
 	for _, g := range all.Groups {
 		file := saved[[2]string{string(g.Kind), g.Cause}]
-		if g.Kind == scenarios.Diverged || ctx.Err() != nil {
+		if g.Kind == search.Diverged || ctx.Err() != nil {
 			continue
 		}
 		s, err := scenarios.Load(file)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/espra/protoplex/scenarios"
 	"github.com/espra/protoplex/scenarios/oracle"
+	"github.com/espra/protoplex/scenarios/search"
 	"github.com/espra/protoplex/scenarios/story"
 )
 
@@ -98,8 +99,8 @@ the same run, to the nanosecond; the last line carries the hash that proves it.`
 				if err := page.check(trace); err != nil {
 					return status{statusUsage, err}
 				}
-				if s.Found != nil && s.Found.By != scenarios.Version() {
-					fmt.Fprintf(os.Stderr, "%s was written by %s; this is %s, which may play it otherwise\n", args[0], s.Found.By, scenarios.Version())
+				if s.Found != nil && s.Found.By != search.Version() {
+					fmt.Fprintf(os.Stderr, "%s was written by %s; this is %s, which may play it otherwise\n", args[0], s.Found.By, search.Version())
 				}
 				if err := writable(trace); err != nil {
 					return status{statusUsage, fmt.Errorf("write trace: %w", err)}
@@ -268,7 +269,7 @@ traces. The first event that differs is printed, and the exit status is 3.`,
 			if err != nil {
 				return status{statusBroken, fmt.Errorf("find this program: %w", err)}
 			}
-			v := scenarios.Verifier{Runs: runs, Command: func(ctx context.Context, seed uint64, trace string, cores int) *exec.Cmd {
+			v := search.Verifier{Runs: runs, Command: func(ctx context.Context, seed uint64, trace string, cores int) *exec.Cmd {
 				cmd := exec.CommandContext(ctx, self, "sim", "run", args[0], "--seed", strconv.FormatUint(seed, 10), "--trace", trace)
 				cmd.Env = append(os.Environ(), insideVar+"=1", "GOMAXPROCS="+strconv.Itoa(cores))
 				return cmd

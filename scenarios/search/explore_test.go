@@ -1,4 +1,4 @@
-package scenarios
+package search
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
 
+	"github.com/espra/protoplex/scenarios"
 	"github.com/espra/protoplex/scenarios/oracle"
 )
 
@@ -103,7 +104,7 @@ func TestExploreStopped(t *testing.T) {
 // What was not observed is another finding than what was observed to be wrong, so
 // that a story is not made smaller until nobody can see anything.
 func TestBlindFinding(t *testing.T) {
-	o := Outcome{Verdicts: []oracle.Verdict{
+	o := scenarios.Outcome{Verdicts: []oracle.Verdict{
 		oracle.NobodyPaged(oracle.History{Lasts: time.Minute}, oracle.Peace{Admins: []string{"ana"}, Vantages: []string{"london"}, Regions: []string{"us-east"}}),
 		oracle.NobodyPaged(oracle.History{Lasts: time.Minute, Texts: []oracle.Text{{To: "ana", Body: "DOWN"}}},
 			oracle.Peace{Admins: []string{"ana"}, Vantages: []string{"london"}, Regions: []string{"us-east"}}),
@@ -111,7 +112,7 @@ func TestBlindFinding(t *testing.T) {
 		oracle.NobodyPaged(oracle.History{Lasts: time.Minute}, oracle.Peace{Admins: []string{"ana"}}),
 	}}
 	var causes []string
-	for _, f := range o.findings() {
+	for _, f := range findingsOf(o) {
 		causes = append(causes, f.Cause)
 	}
 	require.Equal(t, []string{"texts to anybody, not observed", "texts to anybody", "texts to anybody, not observed"}, causes)

@@ -1,4 +1,4 @@
-package scenarios
+package search
 
 import (
 	"bytes"
@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/espra/protoplex/scenarios"
 )
 
 // Kind says in which way a run went wrong.
@@ -60,7 +62,7 @@ type Exploration struct {
 // finding and not the end. Its functions are called one at a time.
 type Explorer struct {
 	// Command starts the run of a seed on so many cores. The process must print an
-	// [Outcome] as JSON on standard output and exit with 0 or 1, unless it broke.
+	// [scenarios.Outcome] as JSON on standard output and exit with 0 or 1, unless it broke.
 	Command func(ctx context.Context, seed uint64, cores int) *exec.Cmd
 	// Jobs is how many run side by side; 1 if zero.
 	Jobs int
@@ -76,7 +78,7 @@ type Explorer struct {
 	// how many of them had a finding.
 	Progress func(played, found uint64)
 	// Played, if not nil, is told of each run that did not break.
-	Played func(seed uint64, o Outcome)
+	Played func(seed uint64, o scenarios.Outcome)
 	// Found, if not nil, is told of the first finding of each cause as soon as there
 	// is one. An error ends the search.
 	Found func(seed uint64, f Finding) error
@@ -178,7 +180,7 @@ func rank(k Kind) int {
 
 // result is what the run of one seed gave.
 type result struct {
-	outcome  *Outcome // nil if the run broke
+	outcome  *scenarios.Outcome // nil if the run broke
 	findings []Finding
 }
 
@@ -246,15 +248,15 @@ func playOne(ctx context.Context, limit time.Duration, command func(context.Cont
 	case err != nil && exit.ExitCode() != 1:
 		return result{findings: []Finding{broke(told.String(), exit.String())}}, nil
 	}
-	var o Outcome
+	var o scenarios.Outcome
 	if err := json.Unmarshal(out.Bytes(), &o); err != nil {
 		return result{}, fmt.Errorf("read outcome: %w", err)
 	}
-	return result{&o, o.findings()}, nil
+	return result{&o, findingsOf(o)}, nil
 }
 
-// findings of a run that did not break.
-func (o Outcome) findings() []Finding {
+// findingsOf a run that did not break.
+func findingsOf(o scenarios.Outcome) []Finding {
 	var all []Finding
 	for _, v := range o.Verdicts {
 		if !v.OK {

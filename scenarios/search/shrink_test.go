@@ -1,4 +1,4 @@
-package scenarios
+package search
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/espra/protoplex/scenarios"
 	"github.com/espra/protoplex/scenarios/story"
 	"github.com/espra/protoplex/scenarios/swarm"
 )
@@ -198,7 +199,7 @@ func TestSave(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, FileName(r))
 	require.NoError(t, Save(file, r))
-	read, err := Load(file)
+	read, err := scenarios.Load(file)
 	require.NoError(t, err)
 	require.Equal(t, r.Found, read.Found)
 

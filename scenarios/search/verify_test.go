@@ -1,4 +1,4 @@
-package scenarios
+package search
 
 import (
 	"bufio"
@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/espra/protoplex/scenarios"
 	"github.com/espra/protoplex/sim"
 )
 
@@ -96,7 +97,7 @@ const verifiedFor = 40 * time.Second
 
 // verifiedRun plays the beginning of a story, and beside it a leak.
 func verifiedRun(t *testing.T, trace string) {
-	s, err := Load("steady")
+	s, err := scenarios.Load("steady")
 	require.NoError(t, err)
 	seed, err := strconv.ParseUint(os.Getenv(verifiedSeedVar), 10, 64)
 	require.NoError(t, err)
@@ -107,7 +108,7 @@ func verifiedRun(t *testing.T, trace string) {
 		if leak := leaks[os.Getenv(verifiedLeakVar)]; leak != nil {
 			w.NewMachine(leaky).Start("leak", leak)
 		}
-		_, err := Play(w, s, Options{Until: verifiedFor})
+		_, err := scenarios.Play(w, s, scenarios.Options{Until: verifiedFor})
 		require.NoError(t, err)
 	})
 }
