@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -179,16 +180,16 @@ type spot struct {
 	read    uint64
 }
 
-// Rot flips one bit of each file that is not empty, as it is seen and as it is kept.
-// Which one hangs on the disk, the name of the rot, and the file.
-func (d *Disk) Rot(name string) *Rot {
+// Rot flips one bit of each file below a directory that is not empty, as it is seen
+// and as it is kept. Which one hangs on the disk, the name of the rot, and the file.
+func (d *Disk) Rot(name, dir string) *Rot {
 	f := d.fs
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	r := &Rot{fs: f}
 	for _, file := range slices.Sorted(maps.Keys(f.names)) {
 		node := f.names[file]
-		if node.dir || len(node.data) == 0 {
+		if node.dir || len(node.data) == 0 || !strings.HasPrefix(file, strings.TrimSuffix(dir, "/")+"/") {
 			continue
 		}
 		x := f.w.choice(f.name+"/disk"+file, "rot "+name, 0)

@@ -254,10 +254,10 @@ func TestDiskRot(t *testing.T) {
 		m := w.NewMachine("m")
 		d := m.Disk()
 		want := bytes.Repeat([]byte("abc"), 100)
-		for _, name := range []string{"/kept", "/replaced", "/crashed"} {
+		for _, name := range []string{"/dir/kept", "/dir/replaced", "/dir/crashed"} {
 			require.NoError(t, d.WriteFile(name, want))
 		}
-		require.NoError(t, d.WriteFile("/empty", nil))
+		require.NoError(t, d.WriteFile("/dir/empty", nil))
 		differs := func(name string) (bits int) {
 			data, err := read(d, name)
 			require.NoError(t, err)
@@ -269,22 +269,24 @@ func TestDiskRot(t *testing.T) {
 			}
 			return bits
 		}
-		rot := d.Rot("rot")
-		require.Equal(t, []int{1, 1, 1}, []int{differs("/kept"), differs("/replaced"), differs("/crashed")})
+		require.NoError(t, d.WriteFile("/elsewhere/x", want))
+		rot := d.Rot("rot", "/dir")
+		require.Equal(t, []int{1, 1, 1}, []int{differs("/dir/kept"), differs("/dir/replaced"), differs("/dir/crashed")})
+		require.Zero(t, differs("/elsewhere/x"))
 		require.Zero(t, rot.Touched(), "the world looks without reading")
 		on(m, func(_ *sim.Process, d *sim.Disk) {
-			_, err := read(d, "/kept")
+			_, err := read(d, "/dir/kept")
 			require.NoError(t, err)
-			put(t, d, "/replaced", want, true)
+			put(t, d, "/dir/replaced", want, true)
 		})
 		m.PowerOff()
 		m.PowerOn()
-		require.Equal(t, []int{1, 0, 1}, []int{differs("/kept"), differs("/replaced"), differs("/crashed")}, "the power changes nothing")
+		require.Equal(t, []int{1, 0, 1}, []int{differs("/dir/kept"), differs("/dir/replaced"), differs("/dir/crashed")}, "the power changes nothing")
 		rot.Heal()
-		require.Equal(t, []int{0, 0, 0}, []int{differs("/kept"), differs("/replaced"), differs("/crashed")})
+		require.Equal(t, []int{0, 0, 0}, []int{differs("/dir/kept"), differs("/dir/replaced"), differs("/dir/crashed")})
 		require.EqualValues(t, 1, rot.Touched())
 		m.PowerOff()
 		m.PowerOn()
-		require.Zero(t, differs("/kept"))
+		require.Zero(t, differs("/dir/kept"))
 	})
 }
