@@ -176,7 +176,7 @@ func (v *vantage) sendTexts(ctx context.Context, attempts []attempt) {
 	}
 	v.mu.Unlock()
 	v.changed()
-	v.save(ctx) // a disk that is full is no reason to let people sleep
+	v.save(ctx, "page") // a disk that fails or hangs is no reason to let people sleep
 
 	places := make([]int, len(attempts))
 	for k := range places {
@@ -212,7 +212,7 @@ func (v *vantage) sendTexts(ctx context.Context, attempts []attempt) {
 	}
 	v.mu.Unlock()
 	v.changed()
-	v.save(ctx)
+	v.save(ctx, "page")
 	v.logSent(attempts)
 }
 

@@ -99,6 +99,7 @@ type vantage struct {
 	stuck     string               // why homes that should move cannot, until somebody helps
 	stuckAt   time.Duration        // since when
 	savedAt   time.Duration        // when the state file was last written
+	unkept    bool                 // and whether it could not be
 	homes     map[string]home.Home // last known or decided
 	settled   string               // fingerprint of the homes that every name server shows
 	settledAt time.Duration
@@ -314,7 +315,7 @@ func (v *vantage) run(ctx context.Context) error {
 	server.Close()
 	wg.Wait()
 	v.peers.CloseIdleConnections()
-	v.save(context.WithoutCancel(ctx))
+	v.save(context.WithoutCancel(ctx), "last")
 	v.recorder.Close()
 	select {
 	case err := <-failed:

@@ -109,10 +109,39 @@ func FuzzForm(f *testing.F) {
 	})
 }
 
+// Whatever bit flips, the state is refused or what it was. One of an earlier version
+// has no seal.
+func TestDamagedState(t *testing.T) {
+	text := []byte(`{"format":1,"generation":5,"homes":{"www.espra.com":{"Region":"us-east","Epoch":2}}}`)
+	want, err := parseState(text)
+	require.NoError(t, err)
+	require.EqualValues(t, 2, want.Homes["www.espra.com"].Epoch)
+	sealed := sealState(bytes.Clone(text))
+	refused := 0
+	for i := range 8 * len(sealed) {
+		damaged := bytes.Clone(sealed)
+		damaged[i/8] ^= 1 << (i % 8)
+		s, err := parseState(damaged)
+		if err != nil {
+			refused++
+			continue
+		}
+		require.Equal(t, want, s)
+	}
+	require.Greater(t, refused, 8*len(text))
+	s, err := parseState(sealed)
+	require.NoError(t, err)
+	require.Equal(t, want, s)
+	_, err = parseState(sealed[:len(sealed)-10])
+	require.ErrorContains(t, err, "damaged")
+}
+
 func FuzzState(f *testing.F) {
 	f.Add([]byte(`{"format":1,"incidents":{"apex":{"id":"7K2","subject":"apex"}}}`))
 	f.Add([]byte(`{"format":1,"incidents":{"apex":null}}`))
 	f.Add([]byte(`{"format":2}`))
+	f.Add(sealState([]byte(`{"format":1}`)))
+	f.Add([]byte("{\"format\":1}\nsha256 0\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		s, err := parseState(text)
 		if err != nil {

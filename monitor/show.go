@@ -14,7 +14,7 @@ func (v *vantage) shown() status.Page {
 	now, wall := v.m.Elapsed(), v.m.Now().UTC()
 	p := status.Page{Title: "Espra", Vantage: v.cfg.Name, Now: wall, Stale: v.params.Fresh, Vantages: v.others(now)}
 	v.mu.Lock()
-	p.Seen = v.seen.at
+	p.Seen, p.Unsaved = v.seen.at, v.unkept
 	p.Subjects = v.shownSubjects(now, wall)
 	p.Incidents = v.shownIncidents(now)
 	p.Maintenance = v.shownSilences(wall)

@@ -3,6 +3,7 @@ package monitor
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,7 +36,25 @@ type saved struct {
 const (
 	stateFormat = 1
 	maxState    = 4 << 20
+	sumPrefix   = "sha256 "
+	// saveLimit is how long people are left asleep for a disk that does not answer.
+	saveLimit = 5 * time.Second
 )
+
+// sealState puts a line behind the state that tells whether a disk gives back what
+// it got: a bit that flips in an epoch would move names for ever.
+func sealState(text []byte) []byte {
+	return fmt.Appendf(text, "\n%s%x\n", sumPrefix, sha256.Sum256(text))
+}
+
+// unsealState is the opposite. A file without the line is one of an earlier version.
+func unsealState(text []byte) ([]byte, error) {
+	body, seal, ok := bytes.Cut(text, []byte("\n"))
+	if ok && !bytes.Equal(sealState(bytes.Clone(body)), text) {
+		return nil, fmt.Errorf("read state: damaged, %d bytes before %q", len(body), seal[:min(len(seal), len(sumPrefix))])
+	}
+	return body, nil
+}
 
 func loadState(d nodes.Disk, name string) (saved, error) {
 	text, err := nodes.ReadFile(d, name, maxState)
@@ -50,6 +69,10 @@ func loadState(d nodes.Disk, name string) (saved, error) {
 
 func parseState(text []byte) (saved, error) {
 	var s saved
+	text, err := unsealState(text)
+	if err != nil {
+		return saved{}, err
+	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&s); err != nil {
@@ -136,18 +159,56 @@ func (v *vantage) saveChanges(ctx context.Context) {
 	age := v.m.Elapsed() - v.savedAt
 	v.mu.Unlock()
 	if len(v.unsaved) > 0 || age >= v.params.Reopen/4 {
-		v.save(ctx)
+		v.save(ctx, "changes")
 	}
 }
 
-// save writes the state file. Callers wait for one another.
-func (v *vantage) save(ctx context.Context) {
+var errSlowDisk = errors.New("the disk does not answer")
+
+// save writes the state file. Callers wait for one another, but for a disk only so
+// long; then the file is written when the disk comes back. The label tells
+// concurrent callers apart.
+func (v *vantage) save(ctx context.Context, label string) {
+	ctx, cancel := nodes.Timeout(ctx, v.m, "save "+label, saveLimit)
+	defer cancel()
 	select {
 	case v.saving <- struct{}{}:
 	case <-ctx.Done():
+		v.saved(errSlowDisk)
 		return
 	}
-	defer func() { <-v.saving }()
+	done := make(chan error, 1)
+	go func() {
+		defer func() { <-v.saving }()
+		done <- v.store()
+	}()
+	select {
+	case err := <-done:
+		v.saved(err)
+	case <-ctx.Done():
+		v.saved(errSlowDisk)
+	}
+}
+
+// saved notes whether the state could be saved. What changes is told.
+func (v *vantage) saved(err error) {
+	v.mu.Lock()
+	was := v.unkept
+	v.unkept = err != nil
+	v.mu.Unlock()
+	switch {
+	case err != nil && !was:
+		v.log.Error("state not saved", "error", err)
+	case err == nil && was:
+		v.log.Info("state saved again")
+	}
+	if err != nil {
+		v.changed()
+	}
+}
+
+// store writes the state file as it should be now.
+func (v *vantage) store() error {
 	select {
 	case <-v.unsaved:
 	default:
@@ -159,13 +220,10 @@ func (v *vantage) save(ctx context.Context) {
 	v.savedAt = v.m.Elapsed()
 	text, err := json.Marshal(saved{stateFormat, at, v.sequence >> 24, floors, v.incidents, v.past, v.alive, v.silences, v.homes})
 	v.mu.Unlock()
-	if err == nil {
-		err = storeState(v.m.Disk(), v.cfg.State, text)
-	}
 	if err != nil {
-		v.log.Error("state not saved", "error", err)
-		v.changed()
+		return err
 	}
+	return storeState(v.m.Disk(), v.cfg.State, sealState(text))
 }
 
 func storeState(d nodes.Disk, name string, text []byte) error {

@@ -45,9 +45,47 @@ var engine = map[string]func(*platform, *strike){
 		p.impair(s, sim.Conditions{Delay: s.event.Params.Duration("add")}, p.around(s.event.On))
 	},
 	"loss": func(p *platform, s *strike) {
-		p.impair(s, sim.Conditions{Loss: partsPerMillion(s.event.Params.Share("percent"))}, p.around(s.event.On))
+		p.impair(s, sim.Conditions{Loss: percent(s)}, p.around(s.event.On))
 	},
-	"links-flicker": (*platform).flicker,
+	"jitter": func(p *platform, s *strike) {
+		p.impair(s, sim.Conditions{Jitter: s.event.Params.Duration("up-to")}, p.around(s.event.On))
+	},
+	"bandwidth": func(p *platform, s *strike) {
+		p.impair(s, sim.Conditions{Bandwidth: s.event.Params.Rate("rate").Bytes()}, p.around(s.event.On))
+	},
+	"burst-loss": func(p *platform, s *strike) {
+		p.impair(s, sim.Conditions{Loss: percent(s), Burst: s.event.Params.Duration("run")}, p.around(s.event.On))
+	},
+	"duplication": func(p *platform, s *strike) {
+		p.impair(s, sim.Conditions{Duplicate: percent(s)}, p.around(s.event.On))
+	},
+	"reordering": func(p *platform, s *strike) {
+		p.impair(s, sim.Conditions{Reorder: percent(s)}, p.around(s.event.On))
+	},
+	"corruption": func(p *platform, s *strike) {
+		p.impair(s, sim.Conditions{Corrupt: percent(s)}, p.around(s.event.On))
+	},
+	"mtu-drop": func(p *platform, s *strike) {
+		p.impair(s, sim.Conditions{MTU: 1400}, p.around(s.event.On))
+	},
+	"held-back": func(p *platform, s *strike) {
+		p.impair(s, sim.Conditions{Hold: true}, p.edge(s.event.On))
+	},
+	"connections-reset": (*platform).resetConnections,
+	"half-open":         (*platform).forgetConnections,
+	"links-flicker":     (*platform).flicker,
+	"swizzle-clog":      (*platform).swizzle,
+
+	"disk-full":      func(p *platform, s *strike) { p.impairDisks(s, sim.DiskConditions{Full: true}) },
+	"disk-read-only": func(p *platform, s *strike) { p.impairDisks(s, sim.DiskConditions{ReadOnly: true}) },
+	"disk-errors":    func(p *platform, s *strike) { p.impairDisks(s, sim.DiskConditions{Errors: percent(s)}) },
+	"disk-slow": func(p *platform, s *strike) {
+		p.impairDisks(s, sim.DiskConditions{Slow: s.event.Params.Duration("add")})
+	},
+	"disk-stalled": func(p *platform, s *strike) { p.impairDisks(s, sim.DiskConditions{Stalled: true}) },
+	"lost-syncs":   (*platform).loseSyncs,
+	"torn-write":   (*platform).tearWrite,
+	"bit-rot":      (*platform).rot,
 
 	"dns-servfail":     func(p *platform, s *strike) { p.answerWrongly(s, dns.ServerFailure) },
 	"dns-nxdomain":     func(p *platform, s *strike) { p.answerWrongly(s, dns.NameError) },
@@ -92,6 +130,8 @@ func (p *platform) strikes() ([]strike, error) {
 }
 
 func partsPerMillion(b story.BasisPoints) int64 { return int64(b) * 100 }
+
+func percent(s *strike) int64 { return partsPerMillion(s.event.Params.Share("percent")) }
 
 // selected are the machines that a selector matches.
 func (p *platform) selected(s *story.Selector) []*sim.Machine {

@@ -57,6 +57,64 @@ expect: {always: [dns-points-somewhere]}
 				require.Less(t, e.At, 3*minute+30*time.Second)
 			}
 		}},
+		{"disk-full", "{id: it, at: 1m, for: 2m, fault: disk-full, on: vps fremont}", func(t *testing.T, seen events) {
+			failed := seen.of("log: record not written", "")
+			require.Len(t, failed, 1)
+			require.Equal(t, "fremont", failed[0].Machine)
+			require.Contains(t, failed[0].Get("error"), "no space left on device")
+			again := seen.of("log: record written again", "fremont")
+			require.Len(t, again, 1)
+			require.GreaterOrEqual(t, again[0].At, 3*minute)
+		}},
+		{"disk-read-only", "{id: it, at: 1m, for: 2m, fault: disk-read-only, on: vps fremont}", func(t *testing.T, seen events) {
+			failed := seen.of("log: record not written", "fremont")
+			require.Len(t, failed, 1)
+			require.Contains(t, failed[0].Get("error"), "read-only file system")
+			require.Len(t, seen.of("log: record written again", "fremont"), 1)
+		}},
+		{"disk-errors", "{id: it, at: 1m, for: 2m, fault: disk-errors, on: vps fremont, percent: 100%}", func(t *testing.T, seen events) {
+			failed := seen.of("log: record not written", "fremont")
+			require.Len(t, failed, 1)
+			require.Contains(t, failed[0].Get("error"), "input/output error")
+			require.Len(t, seen.of("log: certificate not reloaded", "fremont"), 2, "and the old ones stay")
+			require.Len(t, seen.of("log: probe", ""), 0, "nobody sees anything of it")
+		}},
+		{"disk-stalled", "{id: it, at: 1m, for: 2m, fault: disk-stalled, on: vps fremont}, {id: lost, at: 65s, fault: machine-lost, on: role proxy}", func(t *testing.T, seen events) {
+			failed := seen.of("log: state not saved", "")
+			require.Len(t, failed, 1)
+			require.Equal(t, "fremont", failed[0].Machine)
+			require.Equal(t, "the disk does not answer", failed[0].Get("error"))
+			texts := seen.of("log: sms sent", "")
+			require.Len(t, texts, 1)
+			require.Equal(t, "fremont", texts[0].Machine, "the first vantage pages all the same")
+			require.Less(t, texts[0].At, failed[0].At+10*time.Second)
+			again := seen.of("log: state saved again", "fremont")
+			require.Len(t, again, 1)
+			require.GreaterOrEqual(t, again[0].At, 3*minute)
+		}},
+		{"disk-slow", "{id: it, at: 1m, for: 2m, fault: disk-slow, on: vps fremont, add: 6s}, {id: lost, at: 65s, fault: machine-lost, on: role proxy}", func(t *testing.T, seen events) {
+			failed := seen.of("log: state not saved", "fremont")
+			require.NotEmpty(t, failed, "a sync takes longer than anybody waits")
+			require.Empty(t, seen.of("log: record not written", ""), "and all of it is written")
+		}},
+		{"lost-syncs", "{id: it, at: 1m, for: 2m, fault: lost-syncs, on: vps fremont}", func(t *testing.T, seen events) {
+			started := seen.of("log: monitor started", "fremont")
+			require.Len(t, started, 2)
+			require.Greater(t, started[1].At, 3*minute+4*time.Second)
+		}},
+		{"torn-write", "{id: it, at: 1m, for: 2m, fault: torn-write, on: vps fremont, syncs: 1}", func(t *testing.T, seen events) {
+			crashes := seen.of("crash", "fremont")
+			require.Len(t, crashes, 1)
+			require.Contains(t, crashes[0].Get("after"), "half of sync /var/lib/protoplex/")
+			require.Len(t, seen.of("log: monitor started", "fremont"), 2)
+		}},
+		{"bit-rot", "{id: it, at: 1m30s, for: 2m, fault: bit-rot, on: vps fremont}", func(t *testing.T, seen events) {
+			dropped := seen.of("log: state file not usable, starting without it", "")
+			require.Len(t, dropped, 1)
+			require.Equal(t, "fremont", dropped[0].Machine)
+			require.Contains(t, dropped[0].Get("error"), "damaged")
+			require.Len(t, seen.of("log: monitor started", "fremont"), 2)
+		}},
 		{"nothing", "", func(t *testing.T, seen events) {
 			require.Empty(t, seen.of("log: probe", ""))
 			require.Len(t, seen.of("log: target healthy", ""), 2)

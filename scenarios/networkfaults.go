@@ -1,7 +1,10 @@
 package scenarios
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/espra/protoplex/scenarios/story"
 	"github.com/espra/protoplex/sim"
@@ -34,6 +37,57 @@ func (p *platform) around(s *story.Selector) func(from, to *sim.Machine) bool {
 	}
 	set := p.set(s)
 	return func(from, to *sim.Machine) bool { return set[from] || set[to] }
+}
+
+// edge matches a link, or what crosses the edge of a selection.
+func (p *platform) edge(s *story.Selector) func(from, to *sim.Machine) bool {
+	if s.Kind == story.ByLink {
+		return p.onLink(s)
+	}
+	return p.boundary(s)
+}
+
+func (p *platform) resetConnections(s *strike) {
+	ended := uint64(0)
+	s.begin = func() { ended += uint64(p.world.Reset(p.edge(s.event.On))) }
+	s.touched = func() uint64 { return ended }
+}
+
+func (p *platform) forgetConnections(s *strike) {
+	forgotten := uint64(0)
+	answers := s.event.Params.Choice("answer") == "reset"
+	s.begin = func() { forgotten += uint64(p.world.Forget(answers, p.edge(s.event.On))) }
+	s.touched = func() uint64 { return forgotten }
+}
+
+// swizzle cuts off one machine after another in the first third of the fault, and
+// heals them in the last, in two orders that hang on the fault's name.
+func (p *platform) swizzle(s *strike) {
+	machines := p.selected(s.event.On)
+	order := func(what string) []*sim.Machine {
+		return slices.SortedFunc(slices.Values(machines), func(a, b *sim.Machine) int {
+			choose := func(m *sim.Machine) uint64 {
+				return p.world.Choose(fmt.Sprintf("%s of %s: %s", what, s.event.ID, m.Name()), 0)
+			}
+			return cmp.Compare(choose(a), choose(b))
+		})
+	}
+	third, step := s.event.For/3, s.event.For/3/time.Duration(len(machines))
+	var faults []*sim.Fault
+	s.begin = func() {
+		cuts := map[*sim.Machine]*sim.Fault{}
+		for i, m := range order("cut") {
+			p.world.After(time.Duration(i)*step, func() {
+				cuts[m] = p.world.Impair(s.event.ID, sim.Conditions{Cut: true}, func(from, to *sim.Machine) bool { return from == m || to == m })
+				faults = append(faults, cuts[m])
+			})
+		}
+		for i, m := range order("healed") {
+			p.world.After(2*third+time.Duration(i)*step, func() { cuts[m].Heal() })
+		}
+	}
+	s.heal = func() {} // all are by now
+	s.touched = func() uint64 { return touched(faults) }
 }
 
 // flicker cuts one link after another for a while. Which ones hangs on the

@@ -99,15 +99,20 @@ func (p *platform) pause(s *strike) {
 // boots again at the end.
 func (p *platform) crash(s *strike, power bool) {
 	effects, _ := s.event.Params.Counts("effects")
-	machines := p.selected(s.event.On)
+	p.crashEach(s, p.selected(s.event.On), power, func(m *sim.Machine) *sim.Crash {
+		if power {
+			return m.PowerOffAfter(uint64(effects.Min))
+		}
+		return m.KillAfter(uint64(effects.Min))
+	})
+}
+
+// crashEach sets a crash on each of the machines.
+func (p *platform) crashEach(s *strike, machines []*sim.Machine, power bool, crash func(*sim.Machine) *sim.Crash) {
 	var set []*sim.Crash // of all strikes; the last len(machines) are the present one's
 	s.begin = func() {
 		for _, m := range machines {
-			if power {
-				set = append(set, m.PowerOffAfter(uint64(effects.Min)))
-			} else {
-				set = append(set, m.KillAfter(uint64(effects.Min)))
-			}
+			set = append(set, crash(m))
 		}
 	}
 	s.heal = func() {

@@ -141,6 +141,12 @@ func (w *watcher) event(e sim.Event) {
 		w.targets = append(w.targets, oracle.Judged{
 			At: e.At, Node: e.Machine, Target: e.Get("target"), Healthy: e.Kind == logEvent+"target healthy",
 		})
+	case logEvent + "state not saved":
+		if w.first("unsaved " + e.Machine) { // what is to be saved is tried every second
+			w.tell(e.At, "monitor", "%s cannot save its state: %s", e.Machine, lastCause(e.Get("error")))
+		}
+	case logEvent + "state file not usable, starting without it":
+		w.tell(e.At, "monitor", "%s starts without its state: %s", e.Machine, strings.TrimPrefix(e.Get("error"), "read state: "))
 	case logEvent + "instance unhealthy":
 		w.tell(e.At, "scaling", "%s finds %s unwell", e.Get("group"), e.Get("host"))
 	case logEvent + "instance launching":
@@ -201,6 +207,14 @@ func (w *watcher) tellRaw(e sim.Event) {
 		who += "/" + e.Proc
 	}
 	w.tell(e.At, who, "%s", b.String())
+}
+
+// lastCause is what an error says behind all that led to it.
+func lastCause(text string) string {
+	if i := strings.LastIndex(text, ": "); i >= 0 {
+		return text[i+len(": "):]
+	}
+	return text
 }
 
 func (w *watcher) first(key string) bool {

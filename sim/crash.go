@@ -12,23 +12,31 @@ type Crash struct {
 	m        *Machine
 	left     uint64
 	power    bool
+	during   bool // the sync of a file, and not after it
 	happened bool
 }
 
 // KillAfter has the process killed that has the n-th effect on this machine from
 // now on: what it did up to there has happened, and nothing else.
-func (m *Machine) KillAfter(n uint64) *Crash { return m.crashAfter(n, false) }
+func (m *Machine) KillAfter(n uint64) *Crash { return m.crash(Crash{left: n}) }
 
 // PowerOffAfter has the machine lose its power with the n-th effect of its
 // processes from now on.
-func (m *Machine) PowerOffAfter(n uint64) *Crash { return m.crashAfter(n, true) }
+func (m *Machine) PowerOffAfter(n uint64) *Crash { return m.crash(Crash{left: n, power: true}) }
 
-func (m *Machine) crashAfter(n uint64, power bool) *Crash {
+// PowerOffDuringSync has the machine lose its power in the middle of the n-th time
+// from now on that a process of it syncs a file: of the blocks that had changed some
+// are on the disk, and some are not.
+func (m *Machine) PowerOffDuringSync(n uint64) *Crash {
+	return m.crash(Crash{left: n, power: true, during: true})
+}
+
+func (m *Machine) crash(c Crash) *Crash {
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()
-	c := &Crash{m: m, left: max(n, 1), power: power}
-	m.crashes = append(m.crashes, c)
-	return c
+	c.m, c.left = m, max(c.left, 1)
+	m.crashes = append(m.crashes, &c)
+	return &c
 }
 
 // Happened tells whether the effect, and with it the crash, has come.
@@ -50,8 +58,14 @@ func (c *Crash) remove() {
 }
 
 // effect counts one of a process. The world is locked, the disks are not.
-func (w *World) effect(p *Process, what string) {
+func (w *World) effect(p *Process, what string) { w.crashWith(p, what, false) }
+
+// crashWith has those crashes come that wait for this, after it or during it.
+func (w *World) crashWith(p *Process, what string, during bool) {
 	for _, c := range slices.Clone(p.m.crashes) {
+		if c.during != during {
+			continue
+		}
 		if c.left--; c.left > 0 {
 			continue
 		}
@@ -72,14 +86,19 @@ func (w *World) effect(p *Process, what string) {
 }
 
 // synced counts a sync of a process; the world's own count as nobody's.
-func (d *Disk) synced(name string) {
+func (d *Disk) synced(name string) { d.crashWith("sync "+name, false) }
+
+// syncing counts the sync of a file that is about to begin.
+func (d *Disk) syncing(name string) { d.crashWith("half of sync "+name, true) }
+
+func (d *Disk) crashWith(what string, during bool) {
 	p := d.proc
 	if p == nil {
 		return
 	}
 	p.w.mu.Lock()
 	if !p.dead {
-		p.w.effect(p, "sync "+name)
+		p.w.crashWith(p, what, during)
 	}
 	p.w.mu.Unlock()
 	p.w.wake()

@@ -27,6 +27,7 @@ type dial struct {
 	first     int64 // when the first attempt was sent
 	done      chan struct{}
 	expires   bool // its time-out is scheduled
+	queued    bool // its SYN, or the answer, waits in the network
 	finished  bool
 	abandoned bool
 	end       *endpoint // once a SYN has been answered
@@ -226,7 +227,7 @@ func (d *dial) send(t int64) {
 	}
 	for attempt := range uint64(synAttempts) {
 		at := d.attempt(attempt)
-		if at < t || w.happens(p.loss, d.name, "syn lost", attempt) {
+		if at < t || w.loses(p, at, d.name, "syn lost", attempt) || w.corrupts(p, d.name, "syn corrupt", attempt) {
 			continue
 		}
 		w.schedule(at+w.travel(p, w.now(), 0, d.name, attempt), event{kind: syn, sent: at, dial: d})
@@ -240,6 +241,8 @@ func (d *dial) attempt(n uint64) int64 { return d.first + (1<<n-1)*int64(time.Se
 
 // wait leaves the handshake until routes change, or until the kernel gives up.
 func (d *dial) wait() {
+	there, back := d.w.path(d.proc.m, d.to), d.w.path(d.to, d.proc.m)
+	d.queued = there.hold || back.hold
 	d.w.dialing = append(d.w.dialing, d)
 	d.expire()
 }
@@ -350,6 +353,11 @@ func (w *World) resumeDials() {
 		}
 		if w.path(d.proc.m, d.to).cut || w.path(d.to, d.proc.m).cut || !d.to.on {
 			w.dialing = append(w.dialing, d)
+			continue
+		}
+		if now := w.now(); d.queued {
+			d.queued = false
+			w.schedule(now+w.travel(w.path(d.proc.m, d.to), now, 0, d.name, synAttempts), event{kind: syn, sent: now, dial: d})
 			continue
 		}
 		d.send(w.now())

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"io"
 	"io/fs"
 	"maps"
 	slashpath "path"
@@ -22,7 +21,8 @@ import (
 // blocks that changed. A journal of some thousand changes of names is full, and
 // then the oldest become durable.
 //
-// Errors are *fs.PathError with the system's error numbers.
+// Errors are *fs.PathError with the system's error numbers. Impair and Rot have a
+// disk fail; see [DiskConditions].
 type Disk struct {
 	fs   *fileSystem
 	proc *Process // nil for the world itself
@@ -43,6 +43,8 @@ type fileSystem struct {
 	durable map[string]*inode // what remains
 	pending []rename          // changes of names since the last SyncDir
 	crashes uint64
+	faults  []*DiskFault
+	calls   map[string]uint64 // while there were faults, by process, operation and name
 }
 
 // rename is one change of names: to gets node, from (if any) goes away; a nil
@@ -68,6 +70,7 @@ type inode struct {
 	data    []byte
 	durable []byte
 	same    int // how much of both is known to be equal
+	spots   []*spot
 }
 
 // changed notes that the data differ from an offset on.
@@ -79,6 +82,7 @@ func newDisk(w *World, name string) *Disk {
 		w: w, name: name,
 		names:   map[string]*inode{"/": root},
 		durable: map[string]*inode{"/": root},
+		calls:   map[string]uint64{},
 	}}
 }
 
@@ -126,10 +130,19 @@ func pathError(op, name string, err error) error {
 	return &fs.PathError{Op: op, Path: name, Err: err}
 }
 
-// enter begins a call: it checks the process and takes the lock.
+// enter begins a call: it lets faults meddle, checks the process and takes the lock.
 func (d *Disk) enter(op, name string) error {
-	if d.proc != nil && d.proc.ctx.Err() != nil {
-		return pathError(op, name, errDead.Err)
+	if d.proc != nil {
+		var err error
+		if d.proc.ctx.Err() == nil {
+			err = d.meddle(op, name)
+		}
+		switch {
+		case d.proc.ctx.Err() != nil:
+			return pathError(op, name, errDead.Err)
+		case err != nil:
+			return err
+		}
 	}
 	d.fs.mu.Lock()
 	return nil
@@ -190,6 +203,8 @@ func (d *Disk) Create(name string) (*File, error) {
 		node.changed(0)
 	case d.fs.names[slashpath.Dir(name)] == nil:
 		return nil, pathError("create", name, syscall.ENOENT)
+	case d.full():
+		return nil, pathError("create", name, syscall.ENOSPC)
 	default:
 		node = &inode{}
 		d.fs.change(rename{to: name, node: node})
@@ -324,6 +339,9 @@ func (d *Disk) MkdirAll(dir string) error {
 			continue
 		}
 		if name := dir[:at]; d.fs.names[name] == nil {
+			if d.full() {
+				return pathError("mkdir", dir, syscall.ENOSPC)
+			}
 			d.fs.change(rename{to: name, node: &inode{dir: true}})
 		}
 	}
@@ -347,6 +365,9 @@ func (d *Disk) syncDir(dir string) error {
 	defer d.fs.mu.Unlock()
 	if dir, err := d.fs.directory(dir); err != nil {
 		return pathError("sync", dir, err)
+	}
+	if d.liesAboutSync() {
+		return nil
 	}
 	for _, r := range d.fs.pending {
 		r.apply(d.fs.durable)
@@ -372,114 +393,4 @@ func (d *Disk) WriteFile(name string, data []byte) error {
 		return err
 	}
 	return d.SyncDir(slashpath.Dir(name))
-}
-
-// File is an open file. It is safe for concurrent use.
-type File struct {
-	disk   *Disk
-	name   string
-	node   *inode
-	closed bool // guarded by the file system's mu
-}
-
-func (f *File) enter(op string) error {
-	if err := f.disk.enter(op, f.name); err != nil {
-		return err
-	}
-	if f.closed {
-		f.disk.fs.mu.Unlock()
-		return pathError(op, f.name, fs.ErrClosed)
-	}
-	return nil
-}
-
-// ReadAt implements io.ReaderAt.
-func (f *File) ReadAt(b []byte, at int64) (int, error) {
-	if err := f.enter("read"); err != nil {
-		return 0, err
-	}
-	defer f.disk.fs.mu.Unlock()
-	if at < 0 {
-		return 0, pathError("read", f.name, syscall.EINVAL)
-	}
-	n := 0
-	if at < int64(len(f.node.data)) {
-		n = copy(b, f.node.data[at:])
-	}
-	if n < len(b) {
-		return n, io.EOF
-	}
-	return n, nil
-}
-
-// WriteAt implements io.WriterAt.
-func (f *File) WriteAt(b []byte, at int64) (int, error) {
-	if err := f.enter("write"); err != nil {
-		return 0, err
-	}
-	defer f.disk.fs.mu.Unlock()
-	if at < 0 {
-		return 0, pathError("write", f.name, syscall.EINVAL)
-	}
-	if end := int(at) + len(b); end > len(f.node.data) {
-		f.node.data = slices.Grow(f.node.data, end-len(f.node.data))[:end]
-	}
-	f.node.changed(int(at))
-	return copy(f.node.data[at:], b), nil
-}
-
-// Size gives the present size in bytes.
-func (f *File) Size() (int64, error) {
-	if err := f.enter("stat"); err != nil {
-		return 0, err
-	}
-	defer f.disk.fs.mu.Unlock()
-	return int64(len(f.node.data)), nil
-}
-
-// Truncate cuts the file to a size, or fills it up with zeros.
-func (f *File) Truncate(size int64) error {
-	if err := f.enter("truncate"); err != nil {
-		return err
-	}
-	defer f.disk.fs.mu.Unlock()
-	if size < 0 {
-		return pathError("truncate", f.name, syscall.EINVAL)
-	}
-	if have := int64(len(f.node.data)); size > have {
-		f.node.data = append(f.node.data, make([]byte, size-have)...)
-	}
-	f.node.data = f.node.data[:size:size]
-	f.node.changed(int(size))
-	return nil
-}
-
-// Sync makes the contents durable.
-func (f *File) Sync() error {
-	if err := f.sync(); err != nil {
-		return err
-	}
-	f.disk.synced(f.name)
-	return nil
-}
-
-func (f *File) sync() error {
-	if err := f.enter("sync"); err != nil {
-		return err
-	}
-	defer f.disk.fs.mu.Unlock()
-	n := f.node
-	n.durable = append(n.durable[:n.same], n.data[n.same:]...)
-	n.same = len(n.data)
-	return nil
-}
-
-// Close implements io.Closer.
-func (f *File) Close() error {
-	if err := f.enter("close"); err != nil {
-		return err
-	}
-	defer f.disk.fs.mu.Unlock()
-	f.closed = true
-	return nil
 }

@@ -39,9 +39,10 @@
 // The examples below show it whole, and [Run].
 //
 // Faults are ordinary calls at a chosen instant: [Link.Cut], [World.Impair],
-// [Machine.Pause], [Machine.PowerOff], [Process.Kill], [Clock.Step]. Those that
-// take a duration heal by themselves; [World.At] calls anything later. Disks lose
-// what was not synced when the power goes; they neither fill up nor fail.
+// [World.Reset], [Machine.Pause], [Machine.PowerOff], [Process.Kill], [Clock.Step].
+// Those that take a duration heal by themselves; [World.At] calls anything later.
+// [Conditions] lists what a network does wrong. Disks lose what was not synced when
+// the power goes; under [Disk.Impair] and [Disk.Rot] they fill up, fail, hang and lie.
 //
 // Machines find one another by name. Where real DNS matters, run the resolvers of
 // package sim/names on some and name these to others with [WithResolvers].
@@ -86,7 +87,8 @@
 // process that race for a variable or a mutex at one nanosecond. Avoid equal
 // deadlines within a process (bare tickers, one grid for all), shared random
 // streams, map iteration whose order escapes, and selects with several ready
-// cases. The operations of a disk take place at once, in the order of the calls.
+// cases. The operations of a disk take place at once, in the order of the calls, unless a
+// fault delays them.
 // Code must not park while it holds a mutex: virtual time would stand still,
 // which the watchdog reports after some real seconds with all stacks.
 package sim

@@ -12,13 +12,19 @@ type route struct{ from, to *Machine }
 // path is what a route is like now: its base latency and all that the active
 // faults add.
 type path struct {
+	name      string
 	latency   int64 // nanoseconds
 	cut       bool
-	loss      int64 // parts per million
-	duplicate int64 // parts per million
-	jitter    int64 // nanoseconds, at most
-	bandwidth int64 // bytes a second, 0 for no limit
-	free      int64 // when a limited link has sent all that it was given
+	hold      bool     // cut, and nothing of what is sent is lost
+	loss      int64    // parts per million
+	bursts    []*Fault // that lose in runs
+	duplicate int64    // parts per million
+	reorder   int64    // parts per million
+	corrupt   int64    // parts per million
+	jitter    int64    // nanoseconds, at most
+	bandwidth int64    // bytes a second, 0 for no limit
+	free      int64    // when a limited link has sent all that it was given
+	mtu       int      // bytes of a packet, 0 for what is usual
 	divert    *Machine
 	faults    []*Fault
 }
@@ -27,11 +33,30 @@ type path struct {
 // does nothing.
 type Conditions struct {
 	Cut       bool          // nothing passes; streams go on after healing
+	Hold      bool          // nothing passes; what is sent arrives at once after healing
 	Delay     time.Duration // added to every packet
 	Jitter    time.Duration // at most this is added, differing by packet
 	Loss      int64         // parts per million; streams send again, later
 	Duplicate int64         // parts per million of datagrams
 	Bandwidth int64         // bytes a second, 0 for no limit
+	// Burst, if not 0, has the loss come in runs, as from a radio link: for so long
+	// at a time a route loses all or nothing, and Loss is the share of such times
+	// that are bad. Two bad ones in a row make a longer run.
+	Burst time.Duration
+	// Reorder is parts per million of datagrams that are held back for 10 to 50 ms
+	// more, so that later ones overtake them. Streams put right what comes out of
+	// order.
+	Reorder int64
+	// Corrupt is parts per million of packets that are damaged on the way by
+	// something that also computes checksums anew: one byte of a datagram differs.
+	// In a stream the checksums of both ends hold, so there it is loss.
+	Corrupt int64
+	// MTU, if not 0, has packets lost that are longer, in bytes with their IP and
+	// UDP or TCP headers, without a word to the sender: a black hole of path MTU
+	// discovery (RFC 2923). Streams send full packets of 1500 bytes where they have
+	// so much to send at one instant, and what comes after one that is lost waits
+	// for it.
+	MTU int
 	// Divert, if not nil, is the machine that gets new connections and datagrams
 	// in the place of the one that was meant, under the address of that one, as
 	// after a false announcement of routes. Connections that stand go on.
@@ -44,6 +69,7 @@ type Fault struct {
 	name    string
 	cond    Conditions
 	match   func(from, to *Machine) bool
+	each    bool // affects every packet, or at random; else those that it is counted for
 	touched uint64
 	healed  bool
 }
@@ -76,6 +102,7 @@ func (f *Fault) Heal() {
 // names, regions, zones and addresses.
 func (w *World) Impair(name string, c Conditions, match func(from, to *Machine) bool) *Fault {
 	f := &Fault{w: w, name: name, cond: c, match: match}
+	f.each = c.Cut || c.Hold || c.Delay > 0 || c.Jitter > 0 || c.Loss > 0 && c.Burst == 0 || c.Bandwidth > 0 || c.Divert != nil
 	w.mu.Lock()
 	w.faults = append(w.faults, f)
 	w.rerouted()
@@ -163,7 +190,7 @@ func (w *World) path(from, to *Machine) *path {
 	r := route{from, to}
 	p := w.routes[r]
 	if p == nil {
-		p = &path{latency: int64(w.latency(from, to))}
+		p = &path{name: from.name + ">" + to.name, latency: int64(w.latency(from, to))}
 		if from != to {
 			for _, f := range w.faults {
 				if f.match(from, to) {
@@ -171,6 +198,7 @@ func (w *World) path(from, to *Machine) *path {
 				}
 			}
 		}
+		p.cut, p.hold = p.cut || p.hold, p.hold && !p.cut
 		w.routes[r] = p
 	}
 	return p
@@ -179,13 +207,23 @@ func (w *World) path(from, to *Machine) *path {
 func (p *path) add(f *Fault) {
 	p.faults = append(p.faults, f)
 	p.cut = p.cut || f.cond.Cut
+	p.hold = p.hold || f.cond.Hold
 	if f.cond.Divert != nil {
 		p.divert = f.cond.Divert
 	}
 	p.latency += int64(f.cond.Delay)
 	p.jitter += int64(f.cond.Jitter)
-	p.loss = min(p.loss+f.cond.Loss, million)
+	if f.cond.Burst > 0 {
+		p.bursts = append(p.bursts, f)
+	} else {
+		p.loss = min(p.loss+f.cond.Loss, million)
+	}
 	p.duplicate = min(p.duplicate+f.cond.Duplicate, million)
+	p.reorder = min(p.reorder+f.cond.Reorder, million)
+	p.corrupt = min(p.corrupt+f.cond.Corrupt, million)
+	if m := f.cond.MTU; m > 0 && (p.mtu == 0 || m < p.mtu) {
+		p.mtu = m
+	}
 	if b := f.cond.Bandwidth; b > 0 && (p.bandwidth == 0 || b < p.bandwidth) {
 		p.bandwidth = b
 	}
@@ -205,11 +243,59 @@ func (w *World) meet(from *Machine, addr netip.Addr) *Machine {
 	return to
 }
 
-// touch counts one packet that the faults of a path affected.
+// touch counts one packet for the faults of a path that affect each.
 func (p *path) touch() {
 	for _, f := range p.faults {
-		f.touched++
+		if f.each {
+			f.touched++
+		}
 	}
+}
+
+// struck counts one packet for those that affect only some.
+func (p *path) struck(by func(c *Conditions) bool) {
+	for _, f := range p.faults {
+		if !f.each && by(&f.cond) {
+			f.touched++
+		}
+	}
+}
+
+// loses tells whether a packet that leaves at an instant is lost by chance.
+func (w *World) loses(p *path, at int64, who, what string, n uint64) bool {
+	for _, f := range p.bursts {
+		if w.happens(f.cond.Loss, p.name, "burst of "+f.name, uint64(at/int64(f.cond.Burst))) {
+			if !f.each {
+				f.touched++
+			}
+			return true
+		}
+	}
+	return w.happens(p.loss, who, what, n)
+}
+
+// corrupts tells whether a packet is damaged.
+func (w *World) corrupts(p *path, who, what string, n uint64) bool {
+	if !w.happens(p.corrupt, who, what, n) {
+		return false
+	}
+	p.struck(func(c *Conditions) bool { return c.Corrupt > 0 })
+	return true
+}
+
+// fullPacket is the MTU of Ethernet, which senders of streams fill.
+const fullPacket = 1500
+
+// swallows tells whether a packet is too long for the path.
+func (p *path) swallows(size int) bool { return p.mtu > 0 && min(size, fullPacket) > p.mtu }
+
+// tooLong is swallows for one that is sent now, and counts it.
+func (p *path) tooLong(size int) bool {
+	if !p.swallows(size) {
+		return false
+	}
+	p.struck(func(c *Conditions) bool { return c.MTU > 0 && c.MTU < min(size, fullPacket) })
+	return true
 }
 
 // reachable tells whether a kernel hears what another machine sends it now.
@@ -243,5 +329,6 @@ func (w *World) rerouted() {
 		}
 	}
 	w.resume()
+	w.releasePackets()
 	w.askSilentPeers()
 }

@@ -16,7 +16,10 @@ import (
 const (
 	maxDatagram   = 65507 // bytes
 	maxQueued     = 512   // datagrams that a socket holds unread; more are dropped
+	maxHeld       = 4096  // datagrams that are held back in the whole world; more are dropped
 	duplicateLate = int64(2 * time.Millisecond)
+	reorderLate   = int64(10 * time.Millisecond) // at least
+	reorderLater  = int64(40 * time.Millisecond) // and at most this beyond
 )
 
 // packetConn is a UDP socket. It implements net.PacketConn, and net.Conn when
@@ -121,13 +124,50 @@ func (k *packet) commit() {
 		p.touch()
 	}
 	now := w.now()
-	if p.cut || w.happens(p.loss, key, "lost", n) {
+	switch {
+	case p.hold:
+		w.holdPacket(k)
+		return
+	case p.cut || p.tooLong(len(k.data)+28) || w.loses(p, now, key, "lost", n):
 		return
 	}
+	if len(k.data) > 0 && w.corrupts(p, key, "corrupt", n) {
+		at := below(w.choice(key, "corrupt where", n), int64(len(k.data)))
+		k.data[at] ^= byte(1 + below(w.choice(key, "corrupt how", n), 255))
+	}
 	at := now + w.travel(p, now, len(k.data)+28, key, n)
+	if w.happens(p.reorder, key, "reorder", n) {
+		p.struck(func(c *Conditions) bool { return c.Reorder > 0 })
+		at += reorderLate + below(w.choice(key, "reorder late", n), reorderLater)
+	}
 	w.schedule(at, event{kind: datagram, sent: now, pack: k})
 	if w.happens(p.duplicate, key, "duplicate", n) {
+		p.struck(func(c *Conditions) bool { return c.Duplicate > 0 })
 		w.schedule(at+1+below(w.choice(key, "duplicate late", n), duplicateLate), event{kind: datagram, sent: now, pack: k})
+	}
+}
+
+// holdPacket keeps a datagram on a route on which everything is held back.
+func (w *World) holdPacket(k *packet) {
+	if len(w.heldPackets) < maxHeld {
+		w.heldPackets = append(w.heldPackets, k)
+	}
+}
+
+// releasePackets lets those travel on that are held back no longer, in the order
+// in which they came.
+func (w *World) releasePackets() {
+	held := w.heldPackets
+	w.heldPackets = nil
+	for n, k := range held {
+		p := w.path(k.sock.proc.m, k.target)
+		switch {
+		case p.hold:
+			w.heldPackets = append(w.heldPackets, k)
+		case !p.cut:
+			now := w.now()
+			w.schedule(now+p.latency+int64(n), event{kind: datagram, sent: now, pack: k})
+		}
 	}
 }
 
@@ -141,6 +181,9 @@ func (k *packet) deliver(e *event) {
 	}
 	if p := w.path(from, k.target); p.cut || !k.target.on {
 		p.touch()
+		if p.hold {
+			w.holdPacket(k)
+		}
 		return
 	}
 	w.delivered(e, "dgram", k.name, 0, len(k.data), from, k.target)

@@ -98,6 +98,9 @@ type event struct {
 	call func()
 }
 
+// packet is how long the longest packet is that carries it, in bytes.
+func (e *event) packet() int { return len(e.data) + 40 }
+
 // machine is the one that the event arrives at.
 func (e *event) machine() *Machine {
 	switch {

@@ -30,7 +30,8 @@ type pair struct {
 	name  string // client>server:port#n, empty until batch tells it apart
 	group string
 	batch *batch
-	tls   bool // its sizes stay out of the trace
+	tls   bool        // its sizes stay out of the trace
+	lost  *forgetting // what is in the middle knows nothing of it any more
 }
 
 // endpoint is one end of a stream and implements net.Conn. What it sends is
@@ -69,6 +70,7 @@ type endpoint struct {
 	// Trouble.
 	held        []event // lost; sent again when there is a route
 	firstLost   int64
+	queued      bool  // what is held waits in the network: nothing has to be sent again
 	stuck       bool  // among those that wait for a route or an answer
 	silentSince int64 // first loss without an answer, or -1
 	aloneSince  int64 // the peer cannot answer a keepalive since then, or -1
@@ -363,16 +365,21 @@ func (e *endpoint) transmit(x event) {
 		e.m.heldSends = append(e.m.heldSends, x)
 		return
 	}
-	if len(e.held) > 0 && x.kind != reset {
-		e.held = append(e.held, x)
+	if f := e.pair.lost; f != nil {
+		f.drop(e, &x)
 		return
 	}
 	now := w.now()
 	p := w.path(e.m, e.peer.m)
+	// What is too long for the path holds up bytes, and no room for the peer.
+	if len(e.held) > 0 && x.kind != reset && (x.kind != credit || p.mtu == 0) {
+		e.held = append(e.held, x)
+		return
+	}
 	if len(p.faults) > 0 {
 		p.touch()
 	}
-	if p.cut {
+	if p.cut || p.tooLong(x.packet()) {
 		e.lose(x)
 		return
 	}
@@ -381,7 +388,7 @@ func (e *endpoint) transmit(x event) {
 	who := e.name()
 	at := now
 	gap := firstRetry
-	for attempt := uint64(0); p.loss > 0 && w.happens(p.loss, who, "lost"+string(e.side), n<<8|attempt); attempt++ {
+	for attempt := uint64(0); len(p.faults) > 0 && e.misses(p, at, who, n<<8|attempt); attempt++ {
 		if at += gap; gap < maxRetryGap {
 			gap *= 2
 		}
@@ -391,6 +398,11 @@ func (e *endpoint) transmit(x event) {
 		}
 	}
 	e.send(p, at, n, x)
+}
+
+// misses tells whether an attempt at a packet does not arrive, or not as it was.
+func (e *endpoint) misses(p *path, at int64, who string, attempt uint64) bool {
+	return e.w.loses(p, at, who, "lost"+string(e.side), attempt) || e.w.corrupts(p, who, "corrupt"+string(e.side), attempt)
 }
 
 // send lets the n-th packet leave at an instant from now on.
@@ -408,6 +420,7 @@ func (e *endpoint) lose(x event) {
 	}
 	if len(e.held) == 0 {
 		e.firstLost = e.w.now()
+		e.queued = e.w.path(e.m, e.peer.m).hold
 	}
 	e.held = append(e.held, x)
 	if x.kind == credit {
@@ -445,7 +458,7 @@ func (e *endpoint) sends() bool { return e.failure == nil && e.m.on && e.boot ==
 
 // reaches tells whether the peer's kernel hears and answers.
 func (e *endpoint) reaches() bool {
-	return e.w.reachable(e.m, e.peer.m) && !e.w.path(e.peer.m, e.m).cut
+	return e.pair.lost == nil && e.w.reachable(e.m, e.peer.m) && !e.w.path(e.peer.m, e.m).cut
 }
 
 // resume sends again what may get through now.
@@ -463,13 +476,14 @@ func (w *World) resume() {
 			e.wait()
 			continue
 		}
-		if e.reaches() {
+		p := w.path(e.m, e.peer.m)
+		blocked := len(e.held) > 0 && p.swallows(e.held[0].packet())
+		if e.reaches() && !blocked {
 			e.silentSince = -1
 		} else {
 			e.wait()
 		}
-		p := w.path(e.m, e.peer.m)
-		if len(e.held) == 0 || p.cut || !e.peer.m.on {
+		if len(e.held) == 0 || blocked || p.cut || !e.peer.m.on || e.pair.lost != nil {
 			continue
 		}
 		held := e.held
@@ -481,7 +495,15 @@ func (w *World) resume() {
 				gap *= 2
 			}
 		}
-		for _, x := range held {
+		if e.queued {
+			at = w.now()
+		}
+		for i, x := range held {
+			if p.swallows(x.packet()) {
+				e.held, e.firstLost, e.queued = held[i:], w.now(), false
+				e.unanswered()
+				break
+			}
 			n := e.sent
 			e.sent++
 			e.send(p, at, n, x)

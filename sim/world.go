@@ -36,22 +36,23 @@ type World struct {
 
 	// mu guards the state of the whole world. It is held for a few memory
 	// operations at a time and never while anything can block.
-	mu         sync.Mutex
-	machines   map[string]*Machine
-	byAddr     map[netip.Addr]*Machine
-	queue      eventQueue
-	records    records
-	woke       bool // the present commit has woken a goroutine
-	faults     []*Fault
-	routes     map[route]*path
-	distances  map[[2]string]time.Duration
-	counts     map[string]uint64 // how often each name has chosen
-	stuck      []*endpoint       // with segments that wait for a route
-	dialing    []*dial           // with handshakes that wait for a route
-	observers  []func(Event)
-	onDelivery []func(Delivery)
-	ending     bool // nothing happens any more
-	ended      bool // and the pump may go
+	mu          sync.Mutex
+	machines    map[string]*Machine
+	byAddr      map[netip.Addr]*Machine
+	queue       eventQueue
+	records     records
+	woke        bool // the present commit has woken a goroutine
+	faults      []*Fault
+	routes      map[route]*path
+	distances   map[[2]string]time.Duration
+	counts      map[string]uint64 // how often each name has chosen
+	stuck       []*endpoint       // with segments that wait for a route
+	dialing     []*dial           // with handshakes that wait for a route
+	heldPackets []*packet         // that wait for the end of a Hold
+	observers   []func(Event)
+	onDelivery  []func(Delivery)
+	ending      bool // nothing happens any more
+	ended       bool // and the pump may go
 
 	trace   *trace
 	stats   Stats

@@ -35,8 +35,9 @@ type Page struct {
 	Title       string        `json:"title"`   // whose status it is
 	Vantage     string        `json:"vantage"` // who says so
 	Now         time.Time     `json:"now"`
-	Seen        time.Time     `json:"seen"`     // when the vantage last looked; zero before the first time
-	Stale       time.Duration `json:"stale_ns"` // what is older than this is marked
+	Seen        time.Time     `json:"seen"`              // when the vantage last looked; zero before the first time
+	Unsaved     bool          `json:"unsaved,omitempty"` // the vantage cannot save what it knows
+	Stale       time.Duration `json:"stale_ns"`          // what is older than this is marked
 	Subjects    []Subject     `json:"subjects"`
 	Incidents   []Incident    `json:"incidents"` // newest first
 	Maintenance []Period      `json:"maintenance"`

@@ -151,6 +151,8 @@ func TestPages(t *testing.T) {
 	empty := status.Page{Title: "Espra", Vantage: "fremont", Now: noon()}
 	stale := quiet()
 	stale.Seen = stale.Now.Add(-5 * time.Minute)
+	unsaved := quiet()
+	unsaved.Unsaved = true
 	for _, tt := range []struct {
 		name, path string
 		page       status.Page
@@ -163,8 +165,9 @@ func TestPages(t *testing.T) {
 			"texted ana and raj through Twilio: accepted", "14:05:31", "24 Nov 12:17:31", "11 days left, want 14", "New disks in both", "27 Nov 16:17:31",
 			"no, silent", "no, cannot reach its controls", "never", "100 %", "98.", "3 min ago", "ended", "no verdict yet", "failures on 3 days",
 		}, []string{"Not shown any more", "has not looked", "that old", "<form"}},
-		{"quiet", "/", quiet(), 200, []string{"All is well", "X4D", "11 h"}, []string{"Acknowledge", "Maintenance", "<form"}},
+		{"quiet", "/", quiet(), 200, []string{"All is well", "X4D", "11 h"}, []string{"cannot save", "Acknowledge", "Maintenance", "<form"}},
 		{"stale", "/", stale, 200, []string{"last looked 5 min ago: what is below is that old"}, nil},
+		{"unsaved", "/", unsaved, 200, []string{"All is well", "cannot save what it knows"}, nil},
 		{"empty", "/", empty, 200, []string{"Nothing is watched", "has not looked at anything", "None that this vantage remembers"}, []string{"All is well"}},
 		{"reloading", "/?refresh", quiet(), 200, []string{`<meta http-equiv="refresh" content="30">`, "stop reloading"}, nil},
 		{"incident", "/i/mav", outage(), 200, []string{"us-east: incident MAV", "DNS moved to eu-west", `<a href="../">`}, []string{"C7X", "<form"}},

@@ -15,6 +15,8 @@ func (f Fault) Example() string {
 		on = "provider " + f.Providers[0]
 	case slices.Contains(f.On, ByProvider) && slices.Contains(f.Roles, RoleAPI):
 		on = ByProvider.example()
+	case slices.Contains(f.On, ByVPS) && slices.Contains(f.Roles, RoleVPS):
+		on = ByVPS.example()
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "- id: %s-once\n  at: 2m\n  fault: %s\n  on: %s\n", f.Name, f.Name, on)
@@ -62,6 +64,8 @@ func (p Param) example() string {
 		return "3x"
 	case TypeCounts:
 		return "1-2"
+	case TypeRate:
+		return "64KB/s"
 	case TypeHosts:
 		return "www"
 	case TypeProviders:

@@ -23,6 +23,7 @@ const (
 	TypeSelector  Type = "selector"  // clients us-browsers
 	TypeCount     Type = "count"     // 2; at least 1
 	TypeChoice    Type = "choice"    // one word of a few
+	TypeRate      Type = "rate"      // 64KB/s, 1MB/s
 )
 
 // Param describes one parameter.
@@ -51,6 +52,7 @@ type Value struct {
 	Selector *Selector     // TypeSelector
 	Count    int           // TypeCount
 	Choice   string        // TypeChoice
+	Rate     Rate          // TypeRate
 }
 
 // Values are the parameters of one fault or expectation, in the order of the
@@ -87,6 +89,9 @@ func (vs Values) Count(name string) int { v, _ := vs.Get(name); return v.Count }
 // Choice gives a parameter of TypeChoice, "" if left out.
 func (vs Values) Choice(name string) string { v, _ := vs.Get(name); return v.Choice }
 
+// Rate gives a parameter of TypeRate, 0 if left out.
+func (vs Values) Rate(name string) Rate { v, _ := vs.Get(name); return v.Rate }
+
 // Counts gives a parameter of TypeCounts; false if left out.
 func (vs Values) Counts(name string) (Range, bool) { v, ok := vs.Get(name); return v.Counts, ok }
 
@@ -121,6 +126,8 @@ func (r *reader) values(f fields, params []Param, s *Story, machines []Machine) 
 			out.Count = r.count(v, 1, maxMachines)
 		case TypeChoice:
 			out.Choice = r.choice(v, p.Among)
+		case TypeRate:
+			out.Rate = r.rate(v)
 		}
 		all = append(all, out)
 	}

@@ -39,6 +39,20 @@ func (f Factor) String() string {
 	return strings.TrimSuffix(fmt.Sprintf("%d.%d", f/10000, f%10000/1000), ".0") + "x"
 }
 
+// Rate is in kilobytes a second, of 1000 bytes.
+type Rate int
+
+// String gives "64KB/s" or "1MB/s".
+func (r Rate) String() string {
+	if r%1000 == 0 {
+		return fmt.Sprintf("%dMB/s", r/1000)
+	}
+	return fmt.Sprintf("%dKB/s", int(r))
+}
+
+// Bytes is the rate in bytes a second.
+func (r Rate) Bytes() int64 { return int64(r) * 1000 }
+
 // Range is a count that may be anything from Min to Max.
 type Range struct{ Min, Max int }
 
@@ -160,6 +174,24 @@ func parseFactor(s string) (Factor, error) {
 		return 0, fmt.Errorf("want a factor from 1x to 100x, not %s", s)
 	}
 	return f, nil
+}
+
+// parseRate reads "64KB/s" or "1MB/s", from 1KB/s to 1000MB/s.
+func parseRate(s string) (Rate, error) {
+	digits, ok := strings.CutSuffix(s, "KB/s")
+	unit := 1
+	if !ok {
+		digits, ok = strings.CutSuffix(s, "MB/s")
+		unit = 1000
+	}
+	n, err := parseCount(digits)
+	if !ok || err != nil {
+		return 0, fmt.Errorf("want a rate such as 64KB/s or 1MB/s, not %q", clip(s))
+	}
+	if n < 1 || n > 1_000_000/unit {
+		return 0, fmt.Errorf("want a rate from 1KB/s to 1000MB/s, not %s", s)
+	}
+	return Rate(n * unit), nil
 }
 
 // parseRange reads "1" or "1-2".

@@ -39,6 +39,35 @@ func TestParseDuration(t *testing.T) {
 	}
 }
 
+func TestParseRate(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want Rate // 0: an error
+		back string
+	}{
+		{"64KB/s", 64, "64KB/s"},
+		{"1MB/s", 1000, "1MB/s"},
+		{"2000KB/s", 2000, "2MB/s"},
+		{"1000MB/s", 1_000_000, "1000MB/s"},
+		{"1001MB/s", 0, ""},
+		{"0KB/s", 0, ""},
+		{"-1KB/s", 0, ""},
+		{"64", 0, ""},
+		{"64kb/s", 0, ""},
+		{"64KB", 0, ""},
+		{"1.5MB/s", 0, ""},
+		{"KB/s", 0, ""},
+		{"", 0, ""},
+	} {
+		got, err := parseRate(c.text)
+		require.Equal(t, c.want, got, c.text)
+		require.Equal(t, c.want == 0, err != nil, c.text)
+		if c.want != 0 {
+			require.Equal(t, c.back, got.String())
+		}
+	}
+}
+
 func TestParseShare(t *testing.T) {
 	for _, c := range []struct {
 		text string

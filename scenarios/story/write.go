@@ -231,6 +231,8 @@ func (v Value) yaml() string {
 		return strconv.Itoa(v.Count)
 	case v.Choice != "":
 		return v.Choice
+	case v.Rate != 0:
+		return v.Rate.String()
 	}
 	return v.Counts.String()
 }

@@ -324,6 +324,17 @@ func (r *reader) factor(v value) Factor {
 	return 0
 }
 
+func (r *reader) rate(v value) Rate {
+	if s, ok := r.scalar(v, "a rate such as 64KB/s"); ok {
+		x, err := parseRate(s)
+		if err != nil {
+			r.failf(v.pos, "%s: %v", v.key, err)
+		}
+		return x
+	}
+	return 0
+}
+
 func (r *reader) span(v value) Range {
 	if s, ok := r.scalar(v, "a count such as 1, or a range such as 1-2"); ok {
 		n, err := parseRange(s)

@@ -45,14 +45,29 @@ type impairment struct {
 // all, as slowness, wherever they strike.
 func mild(e story.Event) bool {
 	switch e.Fault {
-	case "clock-step", "clock-drift":
+	case "clock-step", "clock-drift", "duplication", "reordering":
 		return true
 	case "latency":
 		return e.Params.Duration("add") <= 300*time.Millisecond
+	case "jitter":
+		return e.Params.Duration("up-to") <= 300*time.Millisecond
+	case "bandwidth":
+		return e.Params.Rate("rate") >= 256
 	case "loss":
 		return e.Params.Share("percent") <= 500
+	case "burst-loss":
+		return e.Params.Share("percent") <= 500 && e.Params.Duration("run") <= 300*time.Millisecond
 	}
 	return false
+}
+
+// unnoticed is how long after it a fault may impair that strikes in an instant: a
+// silent connection is given up after a minute, or after two where nobody sends.
+func unnoticed(e story.Event) time.Duration {
+	if e.Fault == "half-open" {
+		return 2 * time.Minute
+	}
+	return 0
 }
 
 // impairments gives what a fault of a story impairs, and when.
@@ -63,6 +78,10 @@ func impairments(e story.Event, machines []story.Machine, lasts time.Duration) [
 	on := e.On
 	if on.Kind == story.ByLink {
 		on = on.From
+	}
+	spec, known := story.FindFault(e.Fault)
+	if spec.Family == story.Disk { // others hardly use theirs
+		machines = slices.DeleteFunc(slices.Clone(machines), func(m story.Machine) bool { return !slices.Contains(spec.Roles, m.Role) })
 	}
 	struck := on.Match(machines)
 	if e.Fault == "restarted" { // one after another
@@ -76,11 +95,11 @@ func impairments(e story.Event, machines []story.Machine, lasts time.Duration) [
 	var all []impairment
 	for n := range e.Times {
 		at := e.Strike(n)
-		if spec, ok := story.FindFault(e.Fault); ok && spec.For != story.Never && e.For == 0 {
+		if known && spec.For != story.Never && e.For == 0 {
 			all = append(all, impairment{at, lasts, struck})
 			continue
 		}
-		all = append(all, recovering(at, at+e.For, struck, machines)...)
+		all = append(all, recovering(at, at+e.For+unnoticed(e), struck, machines)...)
 	}
 	return all
 }

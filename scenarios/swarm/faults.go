@@ -292,7 +292,7 @@ func (r roll) value(fault string, p story.Param, s *story.Story) (story.Value, b
 		v.Duration, _ = pick(r, p.Name, choices)
 	case story.TypeShare:
 		v.Share, _ = pick(r, p.Name, []story.BasisPoints{100, 500, 3000, 10000})
-		if fault == "loss" && v.Share == 10000 {
+		if (fault == "loss" || fault == "corruption") && v.Share == 10000 {
 			v.Share = 6000 // all of it is another fault
 		}
 	case story.TypeFactor:
@@ -317,6 +317,8 @@ func (r roll) value(fault string, p story.Param, s *story.Story) (story.Value, b
 		v.Count, _ = pick(r, p.Name, []int{1, 2, 5})
 	case story.TypeChoice:
 		v.Choice, _ = pick(r, p.Name, p.Among)
+	case story.TypeRate:
+		v.Rate, _ = pick(r, p.Name, []story.Rate{4, 32, 256})
 	default:
 		return v, false
 	}
