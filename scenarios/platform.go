@@ -58,7 +58,9 @@ type platform struct {
 	cells    map[string]*ca.Authority // of the regions that have Seeds
 	usage    *meter
 	answers  *answers
-	fleets   map[string]*fleet // of the regions that scale
+	births   *births
+	still    map[*sim.Machine]int // hangs that have begun and not ended
+	fleets   map[string]*fleet    // of the regions that scale
 	naming   nameFaults
 	lies     []*lie // that load balancers may be told
 	looks    looks
@@ -67,10 +69,12 @@ type platform struct {
 // rolesOf are the programs that machines run: the platform's own as production
 // runs them, and the fakes of what is around it.
 func (p *platform) platformRoles() nodes.Roles {
+	faults := p.faults()
+	late := sms.Lateness(faults.Lag)
 	roles := nodes.Roles{
 		"proxy": proxy.Run, "live": live.Run, "monitor": monitor.Run, "redirect": redirect.Run,
-		"lb": lb.Believing(p.believe), "authority": p.faults().Authority, "linode": dns.RunLinode, "digitalocean": dns.RunDigitalOcean,
-		"cloud": p.faults().Cloud, "twilio": sms.RunTwilio, "sns": sms.RunSNS, "s3": s3.Run, "seed": seed.Run,
+		"lb": lb.Believing(p.believe), "authority": faults.Authority, "linode": dns.RunLinode, "digitalocean": dns.RunDigitalOcean,
+		"cloud": faults.Cloud, "twilio": late.Twilio, "sns": late.SNS, "s3": s3.Run, "seed": seed.Run,
 		"control": p.runControl, "aws": p.runAWS, "impostor": runImpostor,
 		"resolver": func(ctx context.Context, m nodes.Machine, args []string) error {
 			// A resolver whose wall clock is set back would keep what it has for as much longer.
@@ -84,12 +88,16 @@ func (p *platform) platformRoles() nodes.Roles {
 	for _, api := range []string{"linode", "digitalocean", "twilio", "sns", "s3", "aws"} {
 		roles[api] = p.answers.exposed(roles[api])
 	}
+	for name, run := range roles {
+		roles[name] = p.births.exposed(run)
+	}
 	return roles
 }
 
 // boot makes all machines and starts what runs on them.
 func boot(w *sim.World, s *story.Story) (_ *platform, err error) {
 	p := &platform{story: s, world: w, machines: s.Machines(), hosts: map[string]*sim.Machine{}}
+	p.births, p.still = &births{p: p}, map[*sim.Machine]int{}
 	p.answers = &answers{p: p, troubles: map[string][]*trouble{}}
 	p.roles = p.platformRoles()
 	p.naming.keeps = p.keepings()

@@ -161,7 +161,10 @@ func (w *watcher) event(e sim.Event) {
 		w.visit(e)
 	case "exit":
 		if e.Proc != "" && e.Get("error") != "" && !strings.HasPrefix(e.Proc, "client ") {
-			w.tell(e.At, "exit", "%s on %s: %s", e.Proc, e.Machine, e.Get("error"))
+			// What cannot start is tried every second.
+			if text := fmt.Sprintf("%s on %s: %s", e.Proc, e.Machine, e.Get("error")); w.first(text) {
+				w.tell(e.At, "exit", "%s", text)
+			}
 		}
 	}
 }

@@ -15,6 +15,8 @@ func (f Fault) Example() string {
 		on = "provider " + f.Providers[0]
 	case slices.Contains(f.On, ByProvider) && slices.Contains(f.Roles, RoleAPI):
 		on = ByProvider.example()
+	case slices.Contains(f.Roles, RoleCom):
+		on = "role com"
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "- id: %s-once\n  at: 2m\n  fault: %s\n  on: %s\n", f.Name, f.Name, on)
