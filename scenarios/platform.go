@@ -488,7 +488,7 @@ func (p *platform) monitorConfig(m story.Machine, keys map[string]ed25519.Privat
 	for _, v := range p.with(story.RoleControl, nil) {
 		c.Controls = append(c.Controls, monitor.Control{Name: v.Name, URL: "http://" + v.Name + ".example.com/"})
 	}
-	var regions, addresses []string
+	var regions, addresses, delegated []string
 	balancers := map[string]string{}
 	for _, v := range p.with(story.RoleVPS, nil) {
 		addresses = append(addresses, p.addr(v.Name).String())
@@ -512,9 +512,15 @@ func (p *platform) monitorConfig(m story.Machine, keys map[string]ed25519.Privat
 		// What they answer is looked at, not only that they do.
 		c.Targets = append(c.Targets, monitor.Target{Target: probe.Target{
 			Name: name + "-dns", Kind: "dns", Servers: provider.Authorities, Zone: story.Apex, Type: "A", Values: addresses,
+			Also: []string{story.WWW}, // which speaks for all names that the monitors keep
 		}})
 		c.Providers = append(c.Providers, provider)
+		hosts, _ := p.servers(name)
+		delegated = append(delegated, hosts...)
 	}
+	c.Targets = append(c.Targets, monitor.Target{Target: probe.Target{
+		Name: "domain", Kind: "delegation", Server: p.addr("com-1").String() + ":53", Zone: story.Apex, Values: delegated,
+	}})
 	for _, host := range p.hostNames() {
 		home, _ := t.Home(host)
 		others := slices.DeleteFunc(slices.Clone(regions), func(r string) bool { return r == home })
