@@ -36,11 +36,13 @@ type impairment struct {
 	machines    []string
 }
 
-// mild says of faults of which the platform promises that they are felt, if at
+// mild says of faults of which the platform promises that clients feel them, if at
 // all, as slowness, wherever they strike.
 func mild(e story.Event) bool {
 	switch e.Fault {
-	case "clock-step", "clock-drift":
+	case "clock-step", "clock-drift", "clock-frozen":
+		return true
+	case "domain-expired": // told of, and not felt for the hour that resolvers keep the delegation
 		return true
 	case "latency":
 		return e.Params.Duration("add") <= 300*time.Millisecond
@@ -72,6 +74,9 @@ func impairments(e story.Event, machines []story.Machine, lasts time.Duration) [
 	for n := range e.Times {
 		at := e.Strike(n)
 		until := at + e.For + recovery
+		if e.Fault == "zone-spreads-slowly" { // so long a change is on its way that came last
+			until += e.Params.Duration("takes")
+		}
 		if spec, ok := story.FindFault(e.Fault); ok && spec.For != story.Never && e.For == 0 {
 			until = lasts
 		}
