@@ -35,6 +35,7 @@ var engine = map[string]func(*platform, *strike){
 	"crash-loop":     func(p *platform, s *strike) { p.starts(s, birth{lives: s.event.Params.Duration("lives")}) },
 	"slow-start":     func(p *platform, s *strike) { p.starts(s, birth{takes: s.event.Params.Duration("takes")}) },
 	"no-sockets":     (*platform).exhaust,
+	"zombie":         (*platform).haunt,
 
 	"restarted":        (*platform).restart,
 	"capacity-removed": func(p *platform, s *strike) { p.powerLoss(s, p.allBut) },
@@ -102,6 +103,11 @@ func (p *platform) strikes() ([]strike, error) {
 				return nil, err
 			}
 		}
+		if e.Fault == "zombie" {
+			if err := p.addTwins(e); err != nil {
+				return nil, err
+			}
+		}
 		s := strike{event: e}
 		prepare(p, &s)
 		all = append(all, s)
@@ -118,6 +124,15 @@ func (p *platform) selected(s *story.Selector) []*sim.Machine {
 		all = append(all, p.hosts[name])
 	}
 	return all
+}
+
+// among are the machines that a fault strikes and that have one of its roles.
+func (p *platform) among(e story.Event) []story.Machine {
+	spec, _ := story.FindFault(e.Fault)
+	on := e.On.Match(p.machines)
+	return slices.DeleteFunc(slices.Clone(p.machines), func(m story.Machine) bool {
+		return !slices.Contains(spec.Roles, m.Role) || !slices.Contains(on, m.Name)
+	})
 }
 
 func (p *platform) set(s *story.Selector) map[*sim.Machine]bool {

@@ -53,6 +53,7 @@ type platform struct {
 	world    *sim.World
 	machines []story.Machine
 	hosts    map[string]*sim.Machine
+	jobs     map[string][]job // what init runs, by machine
 	roles    nodes.Roles
 	ca       *pki.CA
 	cells    map[string]*ca.Authority // of the regions that have Seeds
@@ -97,7 +98,7 @@ func (p *platform) platformRoles() nodes.Roles {
 // boot makes all machines and starts what runs on them.
 func boot(w *sim.World, s *story.Story) (_ *platform, err error) {
 	p := &platform{story: s, world: w, machines: s.Machines(), hosts: map[string]*sim.Machine{}}
-	p.births, p.still = &births{p: p}, map[*sim.Machine]int{}
+	p.births, p.still, p.jobs = &births{p: p}, map[*sim.Machine]int{}, map[string][]job{}
 	p.answers = &answers{p: p, troubles: map[string][]*trouble{}}
 	p.roles = p.platformRoles()
 	p.naming.keeps = p.keepings()
@@ -110,11 +111,7 @@ func boot(w *sim.World, s *story.Story) (_ *platform, err error) {
 	p.fleets = map[string]*fleet{}
 	p.distances()
 	for _, m := range p.machines {
-		options := []sim.MachineOption{sim.In(p.place(m))}
-		if p.resolves(m) {
-			options = append(options, sim.WithResolvers(netip.MustParseAddrPort("127.0.0.1:53")))
-		}
-		p.hosts[m.Name] = w.NewMachine(m.Name, options...)
+		p.hosts[m.Name] = w.NewMachine(m.Name, sim.In(p.place(m)), sim.WithResolvers(p.resolvers(m)...))
 		if m.Standby {
 			p.hosts[m.Name].PowerOff()
 		}
@@ -155,18 +152,25 @@ func boot(w *sim.World, s *story.Story) (_ *platform, err error) {
 	return p, nil
 }
 
-// resolves tells whether a machine has its own caching resolver.
-func (p *platform) resolves(m story.Machine) bool {
+// resolvers are those that a machine asks: its own, if it has one.
+func (p *platform) resolvers(m story.Machine) []netip.AddrPort {
 	switch m.Role {
 	case story.RoleLive, story.RoleVPS, story.RoleBrowser, story.RolePublisher:
-		return true
+		return []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:53")}
 	}
-	return false
+	return nil
+}
+
+// job is a role that init runs.
+type job struct {
+	role string
+	args []string
 }
 
 // run has a role started at every boot of a machine.
 func (p *platform) run(machine, role string, args ...string) {
 	p.hosts[machine].OnBoot(func(m *sim.Machine) { p.supervise(m, role, args) })
+	p.jobs[machine] = append(p.jobs[machine], job{role, args})
 }
 
 // runLater is run for those who let others go first.
@@ -174,6 +178,7 @@ func (p *platform) runLater(machine, role string, args ...string) {
 	p.hosts[machine].OnBoot(func(m *sim.Machine) {
 		p.world.After(3*time.Second, func() { p.supervise(m, role, args) })
 	})
+	p.jobs[machine] = append(p.jobs[machine], job{role, args})
 }
 
 // restartDelay is that of the machines' init.

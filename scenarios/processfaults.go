@@ -141,12 +141,8 @@ func (p *platform) slow(s *strike) {
 // exhaust takes their descriptors from the nodes and vantages among the machines.
 func (p *platform) exhaust(s *strike) {
 	var machines []*sim.Machine
-	spec, _ := story.FindFault(s.event.Fault)
-	on := s.event.On.Match(p.machines)
-	for _, m := range p.machines {
-		if slices.Contains(spec.Roles, m.Role) && slices.Contains(on, m.Name) {
-			machines = append(machines, p.hosts[m.Name])
-		}
+	for _, m := range p.among(s.event) {
+		machines = append(machines, p.hosts[m.Name])
 	}
 	s.begin = func() {
 		for _, m := range machines {

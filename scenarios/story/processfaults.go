@@ -85,6 +85,13 @@ var processFaults = []Fault{
 		On:      []Kind{ByMachine, ByRole, ByVPS}, Roles: []string{RoleProxy, RoleLive, RoleSeed, RoleUnderstudy, RoleVPS}, For: Required,
 	},
 	{
+		Name:    "zombie",
+		Family:  Process,
+		About:   "a copy of a node that nobody knows of, with its name and its keys, runs beside it",
+		Promise: "its cell keeps to the one that it knows, and takes the other only when that has been silent",
+		On:      []Kind{ByMachine, ByRole}, Roles: []string{RoleProxy, RoleLive, RoleSeed, RoleUnderstudy}, For: Required,
+	},
+	{
 		Name:    "machines-lost",
 		Family:  ZoneAndRegion,
 		About:   "a share of the machines of a zone or region loses power at once; they boot again at the end",
