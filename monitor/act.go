@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/espra/protoplex/monitor/decide"
 	"github.com/espra/protoplex/monitor/home"
 	"github.com/espra/protoplex/monitor/zone"
 	"github.com/espra/protoplex/nodes"
@@ -26,6 +27,7 @@ func (c *Config) readBack() time.Duration   { return 2 * c.Probe }      // one a
 func (c *Config) lookPause() time.Duration  { return c.Probe / 5 }      // between two looks at them
 func (c *Config) retryPause() time.Duration { return c.Probe }          // between two acts that left something to do
 func (c *Config) stuckAfter() time.Duration { return 3 * c.ActorDelay } // others may fare better than this vantage
+func (c *Config) glance() time.Duration     { return 6 * c.Probe }      // the same, while names are down
 func (c *Config) reconcile() time.Duration  { return 30 * c.Probe }     // between two looks at zones that were right
 
 // actor is what the acting goroutine remembers.
@@ -34,6 +36,7 @@ type actor struct {
 	since    time.Duration // when they became so
 	next     time.Duration // not before
 	looked   time.Duration // when all was last found to be right
+	glanced  time.Duration // when it was last looked at because something is wrong with names
 	planned  string        // last plan logged
 	refused  map[string]string
 	changed  map[string]bool // hosts whose records this vantage changed to get there
@@ -73,7 +76,10 @@ func (v *vantage) act(ctx context.Context) {
 
 	due := fingerprint(want)
 	if known && due == settled && now-a.looked < v.cfg.reconcile() {
-		return
+		if now-a.glanced < v.cfg.glance() || !v.namesDown() {
+			return
+		}
+		a.glanced = now
 	}
 	if known && due == settled && v.ahead() > 0 {
 		return // looking after a quiet zone is the first vantage's work
@@ -92,6 +98,16 @@ func (v *vantage) act(ctx context.Context) {
 	}
 	v.bring(ctx)
 	a.next = v.m.Elapsed() + v.cfg.retryPause()
+}
+
+// namesDown says whether any target of DNS is down by verdict: somebody may have
+// changed what is kept there.
+func (v *vantage) namesDown() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.ContainsFunc(v.cfg.Targets, func(t Target) bool {
+		return t.Kind == "dns" && v.verdicts.Subjects[t.Name].Status == decide.Down
+	})
 }
 
 // bring reads, plans, changes and reads back, once.

@@ -43,7 +43,7 @@ func TestConfigErrors(t *testing.T) {
 		{"rank: 2", "rank: 1", `peers[0].rank: another rank is "1"`},
 		{"name: london", "name: fremont", `peers[0].name: another vantage is "fremont"`},
 		{"11qY", "11q", "public-key"},
-		{"kind: dns", "kind: dsn", `monitor.yaml:62:11: targets[4].kind: "dsn" is none of certificate, dns, http, s3, smtp, tcp; did you mean dns?`},
+		{"kind: dns", "kind: dsn", `monitor.yaml:62:11: targets[4].kind: "dsn" is none of certificate, delegation, dns, http, s3, smtp, tcp; did you mean dns?`},
 		{"zone: espra.com", "server: ns1.linode.com", `monitor.yaml:63:13: targets[4].server: "ns1.linode.com" is not host:port`},
 		{"    days: 14\n", "    banner: x\n", "targets[6].banner: not for a target of kind certificate, which has server, host, days, starttls"},
 		{"region: eu-west", "region: eu-north", `no target speaks for region "eu-west"`},
@@ -62,7 +62,7 @@ func TestConfigErrors(t *testing.T) {
 		{"day: monday", "day: mondy", `alive.day: "mondy" is no day; did you mean monday?`},
 		{"hour: 9", "hour: 24", "alive.hour: 24 is not 0 to 23"},
 		{"until: 2026-03-07", "until: 2026-04-07", "silences[0]: it lasts 746h0m0s; at most 168h0m0s"},
-		{"until: 2026-03-07T04:00:00Z", "until: noon", `monitor.yaml:148:12: silences[0].until: "noon" is no instant such as 2026-03-07T02:00:00Z`},
+		{"until: 2026-03-07T04:00:00Z", "until: noon", `monitor.yaml:155:12: silences[0].until: "noon" is no instant such as 2026-03-07T02:00:00Z`},
 		{"subject: eu-west", "subject: eu-wset", `silences[0]: nothing is called "eu-wset"; did you mean eu-west?`},
 		{"secret: /etc/protoplex/monitor.secret ", "", "escalate: without a secret nobody can acknowledge"},
 		{"kind: twilio", "kind: twillio", `sms[0].kind: "twillio" is neither twilio nor sns; did you mean twilio?`},
@@ -82,9 +82,9 @@ func TestConfigErrors(t *testing.T) {
 		require.EqualError(t, err, strings.Join([]string{
 			`monitor.yaml:20:5: unknown key "rnak"; did you mean rank?`,
 			`monitor.yaml:30:8: probe: "often" is no duration such as 90s or 1h30m`,
-			`monitor.yaml:108:24: homes[2].regions[1]: no target speaks for region "us-eats"; did you mean us-east?`,
-			`monitor.yaml:109:9: homes[2].lb.us-eats: no load balancer for region "us-eats"`,
-			`monitor.yaml:140:27: escalate[1].admins[0]: no admin is called "leo"; did you mean lee?`,
+			`monitor.yaml:115:24: homes[2].regions[1]: no target speaks for region "us-eats"; did you mean us-east?`,
+			`monitor.yaml:116:9: homes[2].lb.us-eats: no load balancer for region "us-eats"`,
+			`monitor.yaml:147:27: escalate[1].admins[0]: no admin is called "leo"; did you mean lee?`,
 		}, "\n"))
 	})
 	t.Run("all at once", func(t *testing.T) {

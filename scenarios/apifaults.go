@@ -2,10 +2,13 @@ package scenarios
 
 import (
 	"context"
+	"fmt"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/espra/protoplex/fakes/faulty"
 	"github.com/espra/protoplex/nodes"
@@ -37,8 +40,8 @@ func (a *answers) outcome(machine string, r faulty.Request) faulty.Outcome {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, t := range a.troubles[machine] {
-		if t.meets(a.asker(r.From), r) {
-			return t.outcome
+		if o, met := t.meets(a.asker(r.From), r); met {
+			return o
 		}
 	}
 	return faulty.Outcome{}
@@ -66,31 +69,62 @@ type trouble struct {
 	after   int
 	choose  func(name string, n uint64) uint64
 
+	// Of a throttle: how many requests of an asker pass in a minute.
+	limit int
+	// Of answers that are old: how long one is given.
+	keeps time.Duration
+	now   func() time.Duration // since the fault began; for these two
+
 	passed map[string]int    // by asker, up to after
 	asked  map[string]uint64 // by asker and what
 	struck uint64
 }
 
-// meets tells whether the trouble strikes a request, and counts it.
-func (t *trouble) meets(asker string, r faulty.Request) bool {
+// meets tells whether the trouble strikes a request, and how, and counts it.
+func (t *trouble) meets(asker string, r faulty.Request) (faulty.Outcome, bool) {
 	if t.only == "reads" && r.Write || t.only == "writes" && !r.Write {
-		return false
-	}
-	if t.passed[asker] < t.after {
-		t.passed[asker]++
-		return false
+		return faulty.Outcome{}, false
 	}
 	what := asker + " " + r.What
-	t.asked[what]++
-	if t.choose("answer of "+t.id+" to "+what, t.asked[what])%10000 >= uint64(t.share) {
-		return false
+	switch {
+	case t.limit > 0: // in each minute anew
+		in := fmt.Sprint(asker, " in minute ", t.now()/time.Minute)
+		if t.asked[in]++; t.asked[in] <= uint64(t.limit) {
+			return faulty.Outcome{}, false
+		}
+	case t.keeps > 0: // the first one is true
+		key := fmt.Sprint(t.id, " ", t.now()/t.keeps, " ", what)
+		if t.asked[key]++; t.asked[key] > 1 {
+			t.struck++
+		}
+		return faulty.Outcome{Fate: faulty.Repeated, Key: key}, true
+	case t.passed[asker] < t.after:
+		t.passed[asker]++
+		return faulty.Outcome{}, false
+	default:
+		t.asked[what]++
+		if t.choose("answer of "+t.id+" to "+what, t.asked[what])%10000 >= uint64(t.share) {
+			return faulty.Outcome{}, false
+		}
 	}
 	t.struck++
-	return true
+	return t.outcome, true
+}
+
+// throttle prepares a bound on how much may be asked.
+func (p *platform) throttle(s *strike) {
+	t := p.trouble(s, faulty.Outcome{Fate: faulty.Refused, Status: http.StatusTooManyRequests})
+	t.limit = s.event.Params.Count("requests")
+}
+
+// answerOldly prepares a lag of what is read behind what was written.
+func (p *platform) answerOldly(s *strike) {
+	t := p.trouble(s, faulty.Outcome{})
+	t.only, t.keeps = "reads", s.event.Params.Duration("keeps")
 }
 
 // trouble prepares a fault of APIs.
-func (p *platform) trouble(s *strike, o faulty.Outcome) {
+func (p *platform) trouble(s *strike, o faulty.Outcome) *trouble {
 	params := s.event.Params
 	t := &trouble{
 		id: s.event.ID, outcome: o, share: params.Share("share"), only: params.Choice("only"), after: params.Count("after"),
@@ -99,6 +133,8 @@ func (p *platform) trouble(s *strike, o faulty.Outcome) {
 	if t.share == 0 {
 		t.share = 10000
 	}
+	began := time.Duration(0)
+	t.now = func() time.Duration { return p.world.Elapsed() - began }
 	a := p.answers
 	each := func(change func([]*trouble) []*trouble) {
 		a.mu.Lock()
@@ -107,7 +143,10 @@ func (p *platform) trouble(s *strike, o faulty.Outcome) {
 			a.troubles[m] = change(a.troubles[m])
 		}
 	}
-	s.begin = func() { each(func(all []*trouble) []*trouble { return append(all, t) }) }
+	s.begin = func() {
+		began = p.world.Elapsed()
+		each(func(all []*trouble) []*trouble { return append(all, t) })
+	}
 	s.heal = func() {
 		each(func(all []*trouble) []*trouble {
 			return slices.DeleteFunc(all, func(o *trouble) bool { return o == t })
@@ -118,6 +157,7 @@ func (p *platform) trouble(s *strike, o faulty.Outcome) {
 		defer a.mu.Unlock()
 		return t.struck
 	}
+	return t
 }
 
 // refused is the outcome that the parameters of a fault ask for.
@@ -134,7 +174,23 @@ func (p *platform) noCapacity(s *strike) {
 	f := p.fleets[s.event.On.Name]
 	s.begin = func() { f.close(true) }
 	s.heal = func() { f.close(false) }
-	s.touched = f.turnedAway
+	s.touched = f.counted(&f.refused)
+}
+
+// stickLaunches has what the cloud launches in a region wait for the end.
+func (p *platform) stickLaunches(s *strike) {
+	f := p.fleets[s.event.On.Name]
+	s.begin = func() { f.stick(true) }
+	s.heal = func() { f.stick(false) }
+	s.touched = f.counted(&f.held)
+}
+
+// slowBoots has what the cloud launches in a region take longer to boot.
+func (p *platform) slowBoots(s *strike) {
+	f := p.fleets[s.event.On.Name]
+	s.begin = func() { f.stretch(s.event.Params.Factor("times")) }
+	s.heal = func() { f.stretch(0) }
+	s.touched = f.counted(&f.slowed)
 }
 
 func (p *platform) forgetBalancer(s *strike) {

@@ -40,7 +40,7 @@ func TestTroubleMeets(t *testing.T) {
 		all := map[string]int{}
 		for _, i := range order {
 			asker := []string{"london", "fremont"}[i%2]
-			if params.meets(asker, requests[i]) {
+			if _, met := params.meets(asker, requests[i]); met {
 				all[asker+" "+requests[i].What]++
 			}
 		}
@@ -62,6 +62,46 @@ func TestTroubleMeets(t *testing.T) {
 	for seed := range uint64(10) {
 		require.Equal(t, third, met(seed+2, trouble{share: 3333}), "the order does not matter")
 	}
+}
+
+// A throttle lets so many requests of each asker pass in each minute. An answer
+// that is kept is the first one of its time.
+func TestTroubleInTime(t *testing.T) {
+	now := time.Duration(0)
+	made := func() trouble {
+		return trouble{id: "fault", asked: map[string]uint64{}, now: func() time.Duration { return now }}
+	}
+	read := faulty.Request{What: "GET /"}
+	throttle := made()
+	throttle.limit, throttle.outcome = 2, faulty.Outcome{Fate: faulty.Refused, Status: 429}
+	for range 2 {
+		for _, asker := range []string{"london", "fremont"} {
+			for n := range 5 {
+				o, met := throttle.meets(asker, read)
+				require.Equal(t, n >= 2, met)
+				require.Equal(t, met, o.Fate == faulty.Refused)
+			}
+		}
+		now += time.Minute
+	}
+	require.EqualValues(t, 12, throttle.struck)
+
+	old := made()
+	old.only, old.keeps = "reads", time.Minute
+	keys := map[string]int{}
+	for range 6 {
+		for _, asker := range []string{"london", "fremont"} {
+			o, met := old.meets(asker, read)
+			require.True(t, met)
+			require.Equal(t, faulty.Repeated, o.Fate)
+			keys[o.Key]++
+		}
+		_, met := old.meets("london", faulty.Request{What: "PUT /", Write: true})
+		require.False(t, met)
+		now += 20 * time.Second
+	}
+	require.Len(t, keys, 4)
+	require.EqualValues(t, 8, old.struck)
 }
 
 func hash(s string) (h uint64) {
@@ -246,6 +286,103 @@ func TestUnknownOutcomes(t *testing.T) {
 				require.Error(t, text(ctx))
 				require.Len(t, watch.texts, sent)
 				require.Equal(t, uint64(1), all[0].touched())
+			})
+		})
+	}
+}
+
+// Whoever asks too much is refused in the provider's words, until the next minute.
+func TestThrottled(t *testing.T) {
+	s := parseEveryAPI(t, `
+  - {id: ocean, at: 1m, fault: throttled, on: provider digitalocean, requests: 1}
+  - {id: cloud, at: 1m, fault: throttled, on: role aws in us-east, requests: 1, only: writes}
+`)
+	sim.TestWith(t, sim.Options{Start: s.Starts}, func(t *testing.T, w *sim.World) {
+		p, err := boot(w, s)
+		require.NoError(t, err)
+		all, err := p.strikes()
+		require.NoError(t, err)
+		ask := askers(t, p)
+		time.Sleep(10 * time.Second)
+		for i, name := range []string{"digitalocean reads", "aws writes"} {
+			words := []string{"429", "Throttling"}[i]
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
+			all[i].begin()
+			require.NoError(t, ask[name](ctx))
+			require.ErrorContains(t, ask[name](ctx), words)
+			require.NotZero(t, all[i].touched())
+			cancel()
+			time.Sleep(time.Minute)
+			require.NoError(t, ask[name](t.Context()))
+			all[i].heal()
+			require.NoError(t, ask[name](t.Context()))
+		}
+		require.NoError(t, ask["aws reads"](t.Context()))
+	})
+}
+
+// What was written shows only when the old answer has run out.
+func TestStaleDescribes(t *testing.T) {
+	s := parseEveryAPI(t, "  - {id: stale, at: 1m, fault: stale-describes, on: role aws in us-east, keeps: 5m}\n")
+	sim.TestWith(t, sim.Options{Start: s.Starts}, func(t *testing.T, w *sim.World) {
+		p, err := boot(w, s)
+		require.NoError(t, err)
+		all, err := p.strikes()
+		require.NoError(t, err)
+		scaler := operator(t, p)
+		time.Sleep(10 * time.Second)
+		desired := func() int {
+			c, err := scaler.Capacity(t.Context())
+			require.NoError(t, err)
+			return c.Desired
+		}
+		all[0].begin()
+		require.Equal(t, 1, desired())
+		require.Zero(t, all[0].touched(), "the first answer is true")
+		require.NoError(t, scaler.SetDesired(t.Context(), 2))
+		time.Sleep(10 * time.Second)
+		require.Equal(t, 1, desired())
+		require.EqualValues(t, 1, all[0].touched())
+		time.Sleep(5 * time.Minute)
+		require.Equal(t, 2, desired())
+		all[0].heal()
+		require.NoError(t, scaler.SetDesired(t.Context(), 1))
+		time.Sleep(10 * time.Second)
+		require.Equal(t, 1, desired())
+	})
+}
+
+// What is launched boots when the cloud can again, or after longer.
+func TestLaunches(t *testing.T) {
+	for fault, want := range map[string]struct{ during, after time.Duration }{
+		"launches-stuck":        {0, 0},
+		"boots-slow, times: 3x": {3 * bootAtLeast, 3 * (bootAtLeast + bootSpread)},
+	} {
+		t.Run(fault, func(t *testing.T) {
+			s := parseEveryAPI(t, "  - {id: trouble, at: 1m, on: region us-east, fault: "+fault+"}\n")
+			sim.TestWith(t, sim.Options{Start: s.Starts}, func(t *testing.T, w *sim.World) {
+				p, err := boot(w, s)
+				require.NoError(t, err)
+				all, err := p.strikes()
+				require.NoError(t, err)
+				scaler := operator(t, p)
+				time.Sleep(time.Minute)
+				all[0].begin()
+				require.NoError(t, scaler.SetDesired(t.Context(), 2))
+				asked := w.Elapsed()
+				for !p.hosts["us-east-proxy-2"].On() && w.Elapsed()-asked < 5*time.Minute {
+					time.Sleep(time.Second)
+				}
+				if took := w.Elapsed() - asked; want.after > 0 {
+					require.Greater(t, took, want.during)
+					require.Less(t, took, want.after+2*time.Second)
+				} else {
+					require.False(t, p.hosts["us-east-proxy-2"].On())
+				}
+				require.EqualValues(t, 1, all[0].touched())
+				all[0].heal()
+				time.Sleep(time.Second)
+				require.True(t, p.hosts["us-east-proxy-2"].On())
 			})
 		})
 	}

@@ -34,6 +34,24 @@ func (p *platform) clockDrift(s *strike) {
 	s.touched = func() uint64 { return struck }
 }
 
+// freezeClock has wall clocks stand still.
+func (p *platform) freezeClock(s *strike) {
+	machines := p.selected(s.event.On)
+	struck := uint64(0)
+	s.begin = func() {
+		for _, m := range machines {
+			struck++
+			m.Clock().Stop()
+		}
+	}
+	s.heal = func() {
+		for _, m := range machines {
+			m.Clock().Start()
+		}
+	}
+	s.touched = func() uint64 { return struck }
+}
+
 // endCertificates puts certificates that end soon in the place of others, and
 // renews them.
 func (p *platform) endCertificates(s *strike) {

@@ -179,7 +179,7 @@ func TestFleet(t *testing.T) {
 		require.Equal(t, "proxy-2 proxy-3 proxy-4", on())
 
 		lost := strike{event: story.Event{On: &story.Selector{Kind: story.ByMachine, Name: "us-east-proxy-2"}}}
-		p.powerLoss(&lost)
+		p.powerLoss(&lost, p.all)
 		lost.begin()
 		require.Equal(t, "proxy-3 proxy-4", on())
 		time.Sleep(8 * time.Minute)

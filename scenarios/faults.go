@@ -22,17 +22,30 @@ type strike struct {
 // engine has, for each word of the fault vocabulary, what prepares such a fault.
 // It is never changed.
 var engine = map[string]func(*platform, *strike){
-	"region-lost":    (*platform).powerLoss,
-	"zone-lost":      (*platform).powerLoss,
-	"machine-lost":   (*platform).powerLoss,
+	"region-lost":    func(p *platform, s *strike) { p.powerLoss(s, p.all) },
+	"zone-lost":      func(p *platform, s *strike) { p.powerLoss(s, p.all) },
+	"machine-lost":   func(p *platform, s *strike) { p.powerLoss(s, p.all) },
+	"machines-lost":  func(p *platform, s *strike) { p.powerLoss(s, p.share) },
 	"process-killed": (*platform).kill,
 	"killed-after":   func(p *platform, s *strike) { p.crash(s, false) },
 	"lost-after":     func(p *platform, s *strike) { p.crash(s, true) },
-	"restarted":      (*platform).restart,
 	"paused":         (*platform).pause,
+	"hung":           (*platform).hang,
+	"slow-machine":   (*platform).slow,
+	"crash-loop":     func(p *platform, s *strike) { p.starts(s, birth{lives: s.event.Params.Duration("lives")}) },
+	"slow-start":     func(p *platform, s *strike) { p.starts(s, birth{takes: s.event.Params.Duration("takes")}) },
+	"no-sockets":     (*platform).exhaust,
+	"zombie":         (*platform).haunt,
+
+	"restarted":        (*platform).restart,
+	"capacity-removed": func(p *platform, s *strike) { p.powerLoss(s, p.allBut) },
+	"records-deleted":  (*platform).deleteRecords,
+	"bad-push":         (*platform).pushBadly,
+	"domain-expired":   (*platform).expireDomain,
 
 	"clock-step":       (*platform).clockStep,
 	"clock-drift":      (*platform).clockDrift,
+	"clock-frozen":     (*platform).freezeClock,
 	"certificate-ends": (*platform).endCertificates,
 
 	"partition": func(p *platform, s *strike) {
@@ -97,13 +110,19 @@ var engine = map[string]func(*platform, *strike){
 	"dns-hijack": func(p *platform, s *strike) {
 		p.impair(s, sim.Conditions{Divert: p.hosts[impostorName]}, p.queries(s.event))
 	},
-	"stale-resolver": (*platform).staleResolvers,
+	"stale-resolver":      (*platform).staleResolvers,
+	"zone-spreads-slowly": (*platform).spreadSlowly,
 
 	"api-errors":      func(p *platform, s *strike) { p.trouble(s, refused(s.event.Params)) },
 	"api-answer-lost": func(p *platform, s *strike) { p.trouble(s, faulty.Outcome{Fate: faulty.Lost}) },
 	"api-hangs":       func(p *platform, s *strike) { p.trouble(s, faulty.Outcome{Fate: faulty.Ignored}) },
+	"throttled":       (*platform).throttle,
+	"stale-describes": (*platform).answerOldly,
+	"texts-delayed":   (*platform).delayTexts,
 
 	"no-capacity":         (*platform).noCapacity,
+	"launches-stuck":      (*platform).stickLaunches,
+	"boots-slow":          (*platform).slowBoots,
 	"balancer-state-lost": (*platform).forgetBalancer,
 	"checks-all-well":     func(p *platform, s *strike) { p.lie(s, true) },
 	"checks-all-unwell":   func(p *platform, s *strike) { p.lie(s, false) },
@@ -119,6 +138,11 @@ func (p *platform) strikes() ([]strike, error) {
 		}
 		if e.Fault == "dns-hijack" {
 			if err := p.addImpostor(); err != nil {
+				return nil, err
+			}
+		}
+		if e.Fault == "zombie" {
+			if err := p.addTwins(e); err != nil {
 				return nil, err
 			}
 		}
@@ -140,6 +164,15 @@ func (p *platform) selected(s *story.Selector) []*sim.Machine {
 		all = append(all, p.hosts[name])
 	}
 	return all
+}
+
+// among are the machines that a fault strikes and that have one of its roles.
+func (p *platform) among(e story.Event) []story.Machine {
+	spec, _ := story.FindFault(e.Fault)
+	on := e.On.Match(p.machines)
+	return slices.DeleteFunc(slices.Clone(p.machines), func(m story.Machine) bool {
+		return !slices.Contains(spec.Roles, m.Role) || !slices.Contains(on, m.Name)
+	})
 }
 
 func (p *platform) set(s *story.Selector) map[*sim.Machine]bool {

@@ -139,6 +139,77 @@ expect: {always: [dns-points-somewhere]}
 			require.Greater(t, well[2].At, 2*minute)
 			require.Empty(t, seen.of("log: probe", ""), "who asks for the page gets it")
 		}},
+		{"hung", "{id: it, at: 1m, for: 1m, fault: hung, on: machine us-east-proxy-1}", func(t *testing.T, seen events) {
+			unwell := seen.of("log: target unhealthy", "")
+			require.Len(t, unwell, 1)
+			require.Equal(t, "Target.Timeout", unwell[0].Get("reason"), "nothing is refused, and nothing answered")
+			require.Len(t, seen.of("log: target healthy", ""), 3)
+			require.Len(t, seen.of("log: proxy started", "us-east-proxy-1"), 0)
+			require.Empty(t, seen.of("exit", "us-east-proxy-1"))
+		}},
+		{"slow-machine", "{id: it, at: 1m, for: 2m, fault: slow-machine, on: machine us-east-proxy-1, waits: 1s}", func(t *testing.T, seen events) {
+			require.Empty(t, seen.of("log: target unhealthy", ""))
+			require.Empty(t, seen.of("log: probe", ""))
+		}},
+		{"slow-machine, too slow", "{id: it, at: 1m, for: 2m, fault: slow-machine, on: machine us-east-proxy-1, waits: 20s}", func(t *testing.T, seen events) {
+			require.NotEmpty(t, seen.of("log: target unhealthy", ""))
+		}},
+		{"crash-loop", "{id: it, at: 1m, for: 2m, fault: crash-loop, on: machine us-east-proxy-1, lives: 1s}", func(t *testing.T, seen events) {
+			for _, e := range seen.of("log: target unhealthy", "") {
+				require.Equal(t, "us-east-proxy-1", e.Get("target"))
+			}
+			ended := seen.of("log: child ended", "us-east-proxy-1")
+			require.NotEmpty(t, seen.of("log: child keeps ending", "us-east-proxy-1"))
+			require.InDelta(t, 2*9, len(ended), 6, "250 ms, 500 ms, and so on to 30 s, for each of two")
+			require.Less(t, ended[len(ended)-1].At, 3*minute+time.Second)
+			require.Len(t, seen.of("log: node started", "us-east-proxy-1"), 1, "the parent lives")
+		}},
+		{"slow-start", "{id: it, at: 1m, for: 90s, fault: slow-start, on: machine us-east-proxy-1, takes: 40s}", func(t *testing.T, seen events) {
+			require.Len(t, seen.of("log: target unhealthy", ""), 1)
+			well := seen.of("log: target healthy", "")
+			require.Len(t, well, 3)
+			require.Greater(t, well[2].At, 2*minute+20*time.Second, "a parent, its children, and then three checks")
+		}},
+		{"no-sockets", "{id: it, at: 1m, for: 1m, fault: no-sockets, on: role proxy}", func(t *testing.T, seen events) {
+			require.Len(t, seen.of("log: target unhealthy", ""), 2)
+			require.Empty(t, seen.of("exit", ""))
+			well := seen.of("log: target healthy", "")
+			require.Len(t, well, 4)
+			require.Greater(t, well[2].At, 2*minute)
+		}},
+		{"no-sockets at a vantage", "{id: it, at: 1m, for: 1m, fault: no-sockets, on: vps fremont}", func(t *testing.T, seen events) {
+			require.Empty(t, seen.of("exit", ""))
+			controls := seen.of("log: controls", "fremont")
+			require.Len(t, controls, 2)
+			require.Equal(t, "true", controls[0].Get("abstains"))
+			require.Equal(t, "false", controls[1].Get("abstains"))
+		}},
+		{"clock-frozen", "{id: it, at: 1m, for: 1m, fault: clock-frozen, on: vps fremont}", func(t *testing.T, seen events) {
+			require.Empty(t, seen.of("log: probe", ""))
+			require.Empty(t, seen.of("log: verdict", ""))
+		}},
+		{"capacity-removed", "{id: it, at: 1m, for: 1m, fault: capacity-removed, on: role proxy, leaves: 1}", func(t *testing.T, seen events) {
+			unwell := seen.of("log: target unhealthy", "")
+			require.Len(t, unwell, 1)
+			require.Equal(t, "us-east-proxy-1", unwell[0].Get("target"))
+			require.Len(t, seen.of("log: target healthy", ""), 3)
+		}},
+		{"machines-lost", "{id: it, at: 1m, for: 1m, fault: machines-lost, on: zone us-east-a, share: 25%}", func(t *testing.T, seen events) {
+			require.LessOrEqual(t, len(seen.of("log: target unhealthy", "")), 1, "one of three")
+		}},
+		{"bad-push of a configuration", "{id: it, at: 1m, for: 10s, fault: bad-push, on: vps fremont, file: config}", func(t *testing.T, seen events) {
+			ended := seen.of("exit", "fremont")
+			require.GreaterOrEqual(t, len(ended), 10)
+			require.Equal(t, "", ended[0].Get("error"))
+			require.Regexp(t, `^monitor: /etc/protoplex/monitor.yaml:\d+:1: unknown key "prob"`, ended[1].Get("error"))
+			started := seen.of("log: monitor started", "fremont")
+			require.Len(t, started, 2)
+			require.Greater(t, started[1].At, minute+10*time.Second)
+		}},
+		{"bad-push of a certificate", "{id: it, at: 1m, for: 2m, fault: bad-push, on: vps fremont, file: certificate}", func(t *testing.T, seen events) {
+			require.Empty(t, seen.of("exit", "fremont"))
+			require.NotEmpty(t, seen.of("log: certificate not reloaded", "fremont"))
+		}},
 		{
 			"repeat", "{id: it, at: 30s, for: 10s, fault: machine-lost, on: vps fremont, repeat: {times: 3, every: 40s}}",
 			func(t *testing.T, seen events) {

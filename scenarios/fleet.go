@@ -100,8 +100,13 @@ type fleet struct {
 	mu       sync.Mutex
 	running  map[string]string // machines by instance
 	launches uint64
-	closed   bool   // nothing is launched
-	refused  uint64 // launches while it was
+	closed   bool         // nothing is launched
+	refused  uint64       // launches while it was
+	slow     story.Factor // how many times longer than usual what is launched takes to boot
+	slowed   uint64       // launches that did
+	stuck    bool         // what is launched does not boot
+	waiting  []func()     // boots what is stuck
+	held     uint64       // how many were
 }
 
 var _ aws.Compute = (*fleet)(nil)
@@ -139,14 +144,30 @@ func (f *fleet) Launch(id, _, zone string) (aws.Host, error) {
 		f.running[id] = m.Name
 		f.launches++
 		spread := time.Duration(f.p.world.Choose("boot "+m.Name, f.launches) % uint64(bootSpread))
-		f.p.world.After(bootAtLeast+spread, func() {
-			if f.runs(id, m.Name) {
-				host.PowerOn()
-			}
-		})
+		boots := bootAtLeast + spread
+		if f.slow > 0 {
+			boots = boots * time.Duration(f.slow) / 10000
+			f.slowed++
+		}
+		f.p.world.After(boots, func() { f.boot(id, m.Name) })
 		return aws.Host{Name: m.Name, Addr: host.Addr()}, nil
 	}
 	return aws.Host{}, aws.ErrCapacity
+}
+
+// boot switches an instance on, if it was not terminated, as soon as nothing is
+// stuck.
+func (f *fleet) boot(id, machine string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.running[id] != machine:
+	case f.stuck:
+		f.held++
+		f.waiting = append(f.waiting, func() { f.boot(id, machine) })
+	default:
+		f.p.hosts[machine].PowerOn()
+	}
 }
 
 // Terminate implements aws.Compute.
@@ -184,17 +205,32 @@ func (f *fleet) close(closed bool) {
 	f.closed = closed
 }
 
-// turnedAway counts the launches that failed because the fleet was closed.
-func (f *fleet) turnedAway() uint64 {
+// stick has what is launched not boot, or boot again.
+func (f *fleet) stick(stuck bool) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.refused
+	f.stuck = stuck
+	waiting := f.waiting
+	f.waiting = nil
+	f.mu.Unlock()
+	for _, boot := range waiting {
+		boot()
+	}
 }
 
-func (f *fleet) runs(id, machine string) bool {
+// stretch has what is launched take so many times longer to boot.
+func (f *fleet) stretch(times story.Factor) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.running[id] == machine
+	f.slow = times
+}
+
+// counted reads a counter of the fleet.
+func (f *fleet) counted(n *uint64) func() uint64 {
+	return func() uint64 {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return *n
+	}
 }
 
 // ended tells whether a machine belongs to the fleet and no instance to it.

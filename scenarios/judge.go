@@ -175,6 +175,18 @@ func (p *platform) names(watched []string) oracle.Names {
 	for _, m := range p.with(story.RoleVPS, nil) {
 		n.Targets[p.addr(m.Name).String()] = ""
 	}
+	n.Slow = map[string]time.Duration{}
+	for _, e := range p.story.Timeline {
+		switch e.Fault {
+		case "zone-spreads-slowly":
+			n.Slow[e.On.Name] += e.Params.Duration("takes")
+		case "records-deleted":
+			for i := range e.Times {
+				at := e.Strike(i)
+				n.Meddled = append(n.Meddled, oracle.Meddling{Provider: e.On.Name, From: at, Until: at + e.For + propagation})
+			}
+		}
+	}
 	return n
 }
 

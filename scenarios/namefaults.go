@@ -20,6 +20,7 @@ type nameFaults struct {
 
 	mu    sync.Mutex
 	wrong []*wrongAnswers
+	lags  []*lag
 }
 
 // keeping is a resolver that keeps answers for too long, for now.
@@ -96,7 +97,54 @@ func (p *platform) faults() dns.Faults {
 	for _, m := range p.machines {
 		machines[m.Name] = m
 	}
-	return func(server, name string) dns.Fault { return p.naming.answerOf(machines[server], name) }
+	return dns.Faults{
+		Answer: func(server, name string) dns.Fault { return p.naming.answerOf(machines[server], name) },
+		Lag:    func(server string) time.Duration { return p.naming.lagOf(machines[server].Provider) },
+	}
+}
+
+// lag is how much longer a provider takes than usual, for what it is asked to do.
+type lag struct {
+	provider string
+	takes    time.Duration
+	touched  uint64
+}
+
+// lagOf is how much longer a provider's authorities take to serve a change.
+func (f *nameFaults) lagOf(provider string) (sum time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, l := range f.lags {
+		if l.provider == provider {
+			l.touched++
+			sum += l.takes
+		}
+	}
+	return sum
+}
+
+func (p *platform) spreadSlowly(s *strike) {
+	p.lagBehind(s, &lag{provider: s.event.On.Name, takes: s.event.Params.Duration("takes")})
+}
+
+// lagBehind prepares a fault that is a lag.
+func (p *platform) lagBehind(s *strike, l *lag) {
+	f := &p.naming
+	s.begin = func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.lags = append(f.lags, l)
+	}
+	s.heal = func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.lags = slices.DeleteFunc(f.lags, func(other *lag) bool { return other == l })
+	}
+	s.touched = func() uint64 {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return l.touched
+	}
 }
 
 func (p *platform) answerWrongly(s *strike, fault dns.Fault) {
@@ -104,6 +152,11 @@ func (p *platform) answerWrongly(s *strike, fault dns.Fault) {
 	if s.event.On.Kind == story.ByRegion {
 		w.role, w.provider, w.name = story.RoleCloudDNS, "", balancerName(s.event.On.Name)+"."
 	}
+	p.answer(s, w)
+}
+
+// answer prepares a fault of wrong answers.
+func (p *platform) answer(s *strike, w *wrongAnswers) {
 	f := &p.naming
 	s.begin = func() {
 		f.mu.Lock()

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/espra/protoplex/monitor/query"
+	"github.com/espra/protoplex/monitor/zone"
 	"github.com/espra/protoplex/nodes"
 	"github.com/espra/protoplex/scenarios/oracle"
 	"github.com/espra/protoplex/scenarios/story"
@@ -70,11 +71,16 @@ expect: {always: [dns-points-somewhere]}
 	return s
 }
 
-// asks gives what a server says about a name, in a word and a number.
+// asks gives what a server says about the addresses of a name, in a word and a
+// number.
 func asks(t *testing.T, m nodes.Machine, server, name string) string {
+	return asksFor(t, m, server, name, mdns.TypeA)
+}
+
+func asksFor(t *testing.T, m nodes.Machine, server, name string, kind uint16) string {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	reply, err := query.Ask(ctx, m, query.Question{Server: server + ":53", Name: name, Type: mdns.TypeA, Timeout: 3 * time.Second})
+	reply, err := query.Ask(ctx, m, query.Question{Server: server + ":53", Name: name, Type: kind, Timeout: 3 * time.Second})
 	require.NoError(t, err)
 	return fmt.Sprint(mdns.RcodeToString[reply.Rcode], " ", len(reply.Answer))
 }
@@ -111,6 +117,33 @@ func TestWrongAnswers(t *testing.T) {
 		f.heal()
 		require.Equal(t, "NOERROR 1", asks(t, m, cloud, balancerName("us-east")))
 		require.NotZero(t, f.touched())
+	})
+}
+
+// A change is served after so much longer.
+func TestZoneSpreadsSlowly(t *testing.T) {
+	s := troubled(t, "  - {id: it, at: 1m, for: 10m, fault: zone-spreads-slowly, on: provider linode, takes: 3m}\n")
+	sim.TestWith(t, sim.Options{Start: s.Starts}, func(t *testing.T, w *sim.World) {
+		p, _, strikes, machines := struck(t, w, s, "many-01")
+		server := p.addr("linode-ns3").String()
+		write := func(name string) (took time.Duration) {
+			at := w.Elapsed()
+			p.console(strikes["it"].event, func(ctx context.Context, z zone.Zone) error {
+				return z.Create(ctx, zone.Record{Name: name, Type: "A", Value: "192.0.2.9", TTL: 5 * time.Minute})
+			})
+			for asks(t, machines[0], server, name) != "NOERROR 1" {
+				time.Sleep(time.Second)
+			}
+			return w.Elapsed() - at
+		}
+		require.Less(t, write("a.espra.com"), 20*time.Second)
+		strikes["it"].begin()
+		took := write("b.espra.com")
+		require.Greater(t, took, 3*time.Minute)
+		require.Less(t, took, 3*time.Minute+30*time.Second)
+		require.EqualValues(t, 5, strikes["it"].touched(), "each of its servers")
+		strikes["it"].heal()
+		require.Less(t, write("c.espra.com"), 20*time.Second)
 	})
 }
 

@@ -53,12 +53,15 @@ type platform struct {
 	world    *sim.World
 	machines []story.Machine
 	hosts    map[string]*sim.Machine
+	jobs     map[string][]job // what init runs, by machine
 	roles    nodes.Roles
 	ca       *pki.CA
 	cells    map[string]*ca.Authority // of the regions that have Seeds
 	usage    *meter
 	answers  *answers
-	fleets   map[string]*fleet // of the regions that scale
+	births   *births
+	still    map[*sim.Machine]int // hangs that have begun and not ended
+	fleets   map[string]*fleet    // of the regions that scale
 	naming   nameFaults
 	lies     []*lie // that load balancers may be told
 	looks    looks
@@ -67,10 +70,12 @@ type platform struct {
 // rolesOf are the programs that machines run: the platform's own as production
 // runs them, and the fakes of what is around it.
 func (p *platform) platformRoles() nodes.Roles {
+	faults := p.faults()
+	late := sms.Lateness(faults.Lag)
 	roles := nodes.Roles{
 		"proxy": proxy.Run, "live": live.Run, "monitor": monitor.Run, "redirect": redirect.Run,
-		"lb": lb.Believing(p.believe), "authority": p.faults().Authority, "linode": dns.RunLinode, "digitalocean": dns.RunDigitalOcean,
-		"cloud": p.faults().Cloud, "twilio": sms.RunTwilio, "sns": sms.RunSNS, "s3": s3.Run, "seed": seed.Run,
+		"lb": lb.Believing(p.believe), "authority": faults.Authority, "linode": dns.RunLinode, "digitalocean": dns.RunDigitalOcean,
+		"cloud": faults.Cloud, "twilio": late.Twilio, "sns": late.SNS, "s3": s3.Run, "seed": seed.Run,
 		"control": p.runControl, "aws": p.runAWS, "impostor": runImpostor,
 		"resolver": func(ctx context.Context, m nodes.Machine, args []string) error {
 			// A resolver whose wall clock is set back would keep what it has for as much longer.
@@ -84,12 +89,16 @@ func (p *platform) platformRoles() nodes.Roles {
 	for _, api := range []string{"linode", "digitalocean", "twilio", "sns", "s3", "aws"} {
 		roles[api] = p.answers.exposed(roles[api])
 	}
+	for name, run := range roles {
+		roles[name] = p.births.exposed(run)
+	}
 	return roles
 }
 
 // boot makes all machines and starts what runs on them.
 func boot(w *sim.World, s *story.Story) (_ *platform, err error) {
 	p := &platform{story: s, world: w, machines: s.Machines(), hosts: map[string]*sim.Machine{}}
+	p.births, p.still, p.jobs = &births{p: p}, map[*sim.Machine]int{}, map[string][]job{}
 	p.answers = &answers{p: p, troubles: map[string][]*trouble{}}
 	p.roles = p.platformRoles()
 	p.naming.keeps = p.keepings()
@@ -102,11 +111,7 @@ func boot(w *sim.World, s *story.Story) (_ *platform, err error) {
 	p.fleets = map[string]*fleet{}
 	p.distances()
 	for _, m := range p.machines {
-		options := []sim.MachineOption{sim.In(p.place(m))}
-		if p.resolves(m) {
-			options = append(options, sim.WithResolvers(netip.MustParseAddrPort("127.0.0.1:53")))
-		}
-		p.hosts[m.Name] = w.NewMachine(m.Name, options...)
+		p.hosts[m.Name] = w.NewMachine(m.Name, sim.In(p.place(m)), sim.WithResolvers(p.resolvers(m)...))
 		if m.Standby {
 			p.hosts[m.Name].PowerOff()
 		}
@@ -147,18 +152,25 @@ func boot(w *sim.World, s *story.Story) (_ *platform, err error) {
 	return p, nil
 }
 
-// resolves tells whether a machine has its own caching resolver.
-func (p *platform) resolves(m story.Machine) bool {
+// resolvers are those that a machine asks: its own, if it has one.
+func (p *platform) resolvers(m story.Machine) []netip.AddrPort {
 	switch m.Role {
 	case story.RoleLive, story.RoleVPS, story.RoleBrowser, story.RolePublisher:
-		return true
+		return []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:53")}
 	}
-	return false
+	return nil
+}
+
+// job is a role that init runs.
+type job struct {
+	role string
+	args []string
 }
 
 // run has a role started at every boot of a machine.
 func (p *platform) run(machine, role string, args ...string) {
 	p.hosts[machine].OnBoot(func(m *sim.Machine) { p.supervise(m, role, args) })
+	p.jobs[machine] = append(p.jobs[machine], job{role, args})
 }
 
 // runLater is run for those who let others go first.
@@ -166,6 +178,7 @@ func (p *platform) runLater(machine, role string, args ...string) {
 	p.hosts[machine].OnBoot(func(m *sim.Machine) {
 		p.world.After(3*time.Second, func() { p.supervise(m, role, args) })
 	})
+	p.jobs[machine] = append(p.jobs[machine], job{role, args})
 }
 
 // restartDelay is that of the machines' init.
@@ -480,7 +493,7 @@ func (p *platform) monitorConfig(m story.Machine, keys map[string]ed25519.Privat
 	for _, v := range p.with(story.RoleControl, nil) {
 		c.Controls = append(c.Controls, monitor.Control{Name: v.Name, URL: "http://" + v.Name + ".example.com/"})
 	}
-	var regions, addresses []string
+	var regions, addresses, delegated []string
 	balancers := map[string]string{}
 	for _, v := range p.with(story.RoleVPS, nil) {
 		addresses = append(addresses, p.addr(v.Name).String())
@@ -504,9 +517,15 @@ func (p *platform) monitorConfig(m story.Machine, keys map[string]ed25519.Privat
 		// What they answer is looked at, not only that they do.
 		c.Targets = append(c.Targets, monitor.Target{Target: probe.Target{
 			Name: name + "-dns", Kind: "dns", Servers: provider.Authorities, Zone: story.Apex, Type: "A", Values: addresses,
+			Also: []string{story.WWW}, // which speaks for all names that the monitors keep
 		}})
 		c.Providers = append(c.Providers, provider)
+		hosts, _ := p.servers(name)
+		delegated = append(delegated, hosts...)
 	}
+	c.Targets = append(c.Targets, monitor.Target{Target: probe.Target{
+		Name: "domain", Kind: "delegation", Server: p.addr("com-1").String() + ":53", Zone: story.Apex, Values: delegated,
+	}})
 	for _, host := range p.hostNames() {
 		home, _ := t.Home(host)
 		others := slices.DeleteFunc(slices.Clone(regions), func(r string) bool { return r == home })

@@ -127,6 +127,8 @@ func (m MachineState) head() string {
 		text += ": off"
 	case m.Paused:
 		text += ": paused"
+	case m.Hung:
+		text += ": hangs"
 	}
 	if m.Clock != 0 {
 		text += fmt.Sprintf(", its clock off by %s", m.Clock)

@@ -70,6 +70,12 @@ func (w *watcher) event(e sim.Event) {
 		}
 	case logEvent + "sms accepted":
 		w.sms(e)
+	case logEvent + "sms delivered late":
+		late := e.Get("late")
+		if d, err := time.ParseDuration(late); err == nil {
+			late = oracle.Span(d)
+		}
+		w.tellTogether(e.At, "sms", "", w.admin(e.Get("to")), fmt.Sprintf("  gets only now, %s late: %q", late, e.Get("body")))
 	case logEvent + "sms not accepted":
 		outcome := e.Get("outcome")
 		if outcome == monitorsms.Unknown {
@@ -170,7 +176,10 @@ func (w *watcher) event(e sim.Event) {
 		w.visit(e)
 	case "exit":
 		if e.Proc != "" && e.Get("error") != "" && !strings.HasPrefix(e.Proc, "client ") {
-			w.tell(e.At, "exit", "%s on %s: %s", e.Proc, e.Machine, e.Get("error"))
+			// What cannot start is tried every second.
+			if text := fmt.Sprintf("%s on %s: %s", e.Proc, e.Machine, e.Get("error")); w.first(text) {
+				w.tell(e.At, "exit", "%s", text)
+			}
 		}
 	}
 }
@@ -281,13 +290,18 @@ func (w *watcher) verdict(e sim.Event) {
 	}
 }
 
-func (w *watcher) sms(e sim.Event) {
-	to := e.Get("to")
+// admin is who has a number, or the number.
+func (w *watcher) admin(number string) string {
 	for _, a := range w.p.story.Topology.Admins {
-		if w.p.phone(a) == to {
-			to = a
+		if w.p.phone(a) == number {
+			return a
 		}
 	}
+	return number
+}
+
+func (w *watcher) sms(e sim.Event) {
+	to := w.admin(e.Get("to"))
 	w.texts = append(w.texts, oracle.Text{At: e.At, Provider: e.Get("provider"), To: to, Body: e.Get("body")})
 	w.tellTogether(e.At, "sms", "", to, fmt.Sprintf("  %q", e.Get("body")))
 }

@@ -4,8 +4,8 @@ import "time"
 
 // Clock is the pair of clocks of one machine: a wall clock, which may be wrong,
 // drift and step, and a clock of elapsed time, which starts at zero when the
-// machine boots and only drifts. Both stand still while the machine is paused,
-// and jump when it goes on.
+// machine boots and only drifts. Both stand still while the machine is paused or
+// hangs, and jump when it goes on.
 //
 // Package time does not follow it: time.Now and timers keep the world's time, as
 // waits of a few seconds hardly feel a drift of parts per million. What a program
@@ -17,6 +17,7 @@ type Clock struct {
 	elapsed int64 // elapsed clock reading at since
 	drift   int64 // parts per billion
 	frozen  int64 // world time at which readings stand still, or -1
+	stopped int64 // world time at which the wall clock alone has stopped, or -1
 }
 
 func (c *Clock) worldNow() int64 {
@@ -36,6 +37,9 @@ func (c *Clock) now() time.Time {
 	c.w.mu.Lock()
 	defer c.w.mu.Unlock()
 	n := c.worldNow()
+	if c.stopped >= 0 {
+		return c.w.start.Add(time.Duration(c.stopped + c.wall))
+	}
 	return c.w.start.Add(time.Duration(n + c.wall + c.drifted(n)))
 }
 
@@ -49,7 +53,9 @@ func (c *Clock) sinceBoot() time.Duration {
 func (c *Clock) rebase() {
 	n := c.worldNow()
 	d := c.drifted(n)
-	c.wall += d
+	if c.stopped < 0 {
+		c.wall += d
+	}
 	c.elapsed += n - c.since + d
 	c.since = n
 }
@@ -74,4 +80,24 @@ func (c *Clock) Drift(partsPerBillion int64) {
 	defer c.w.mu.Unlock()
 	c.rebase()
 	c.drift = partsPerBillion
+}
+
+// Stop has the wall clock stand still where it is, and the other one go on.
+func (c *Clock) Stop() {
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	if c.stopped < 0 {
+		c.rebase()
+		c.stopped = c.since
+	}
+}
+
+// Start sets a wall clock that was stopped to where it would be, and has it go on.
+func (c *Clock) Start() {
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	if c.stopped >= 0 {
+		c.rebase()
+		c.stopped = -1
+	}
 }

@@ -63,3 +63,31 @@ func TestClocks(t *testing.T) {
 		require.Equal(t, p.Now().String(), p.Now().Round(0).String(), "no monotonic part")
 	})
 }
+
+// A wall clock that has stopped is set right when it goes on. Elapsed time, drift
+// and steps do not wait for it.
+func TestStoppedClock(t *testing.T) {
+	begin := time.Date(2026, 3, 2, 14, 0, 0, 0, time.UTC)
+	sim.TestWith(t, sim.Options{Start: begin}, func(t *testing.T, w *sim.World) {
+		m := w.NewMachine("m")
+		p := m.Console()
+		read := func(wall, elapsed time.Duration) {
+			t.Helper()
+			require.Equal(t, wall, p.Now().Sub(begin))
+			require.Equal(t, elapsed, p.Elapsed())
+		}
+		time.Sleep(time.Minute)
+		m.Clock().Stop()
+		time.Sleep(time.Minute)
+		m.Clock().Stop()
+		read(time.Minute, 2*time.Minute)
+		m.Clock().Step(time.Hour)
+		time.Sleep(time.Minute)
+		read(time.Hour+time.Minute, 3*time.Minute)
+		m.Clock().Start()
+		m.Clock().Start()
+		read(time.Hour+3*time.Minute, 3*time.Minute)
+		time.Sleep(time.Minute)
+		read(time.Hour+4*time.Minute, 4*time.Minute)
+	})
+}

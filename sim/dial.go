@@ -155,6 +155,10 @@ func (p *Process) dialStream(ctx context.Context, target netip.AddrPort) (net.Co
 		w.mu.Unlock()
 		return nil, errDead
 	}
+	if err := p.m.descriptor("socket"); err != nil {
+		w.mu.Unlock()
+		return nil, err
+	}
 	w.records.dials = append(w.records.dials, d)
 	w.mu.Unlock()
 	w.wake()

@@ -107,6 +107,10 @@ func (b *bind) do() error {
 		w.mu.Unlock()
 		return errDead.Err
 	}
+	if err := b.proc.m.descriptor("socket"); err != nil {
+		w.mu.Unlock()
+		return err
+	}
 	if b.key.port != 0 {
 		b.bind()
 		w.mu.Unlock()
@@ -209,6 +213,13 @@ func (l *Listener) Accept() (net.Conn, error) {
 			signal(l.wake)
 			return nil, &net.OpError{Op: "accept", Net: "tcp", Addr: l.Addr(), Err: net.ErrClosed}
 		}
+		if len(l.queue) > 0 && !first || len(l.sock.backlog) > 0 && first {
+			if err := l.proc.m.descriptor("accept4"); err != nil {
+				l.refuse(first)
+				l.w.mu.Unlock()
+				return nil, &net.OpError{Op: "accept", Net: "tcp", Addr: l.Addr(), Err: err}
+			}
+		}
 		if len(l.queue) > 0 && !first {
 			e := l.queue[0]
 			l.queue = l.queue[1:]
@@ -233,6 +244,20 @@ func (l *Listener) Accept() (net.Conn, error) {
 		}
 		l.w.mu.Unlock()
 		<-l.wake
+	}
+}
+
+// refuse gives up a call of Accept, unless it is about to begin, and leaves what it
+// was given in the backlog.
+func (l *Listener) refuse(first bool) {
+	if first {
+		return
+	}
+	l.sock.backlog = append([]*endpoint{l.queue[0]}, l.sock.backlog...)
+	l.queue = l.queue[1:]
+	l.waiting--
+	if len(l.queue) > 0 {
+		signal(l.wake)
 	}
 }
 

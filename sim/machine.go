@@ -4,8 +4,10 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -24,6 +26,9 @@ type Machine struct {
 	// Guarded by w.mu.
 	on           bool
 	paused       bool
+	hung         bool // its processes
+	exhausted    bool // of descriptors
+	denied       uint64
 	boots        uint64
 	console      *Process
 	processes    map[string]*Process
@@ -34,7 +39,7 @@ type Machine struct {
 	arrivals     uint64 // since the world began
 	crashes      []*Crash
 
-	// What waits for the end of a pause.
+	// What waits for the end of a pause, or of a hang.
 	heldEvents  []event // arrivals
 	heldSends   []event // from the kernel
 	heldRecords records // of processes
@@ -173,6 +178,11 @@ func (m *Machine) powerOff() {
 	}
 	m.sockets = map[portKey]*socket{}
 	m.disk.crash()
+	m.exhausted = false
+	if m.hung {
+		m.hung = false
+		m.moving(true)
+	}
 	m.release(true)
 	m.w.rerouted()
 }
@@ -197,8 +207,8 @@ func (m *Machine) Pause() {
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()
 	if m.on && !m.paused {
+		m.still()
 		m.paused = true
-		m.clock.frozen = m.w.now()
 		m.w.rerouted()
 	}
 }
@@ -222,19 +232,96 @@ func (m *Machine) release(drop bool) {
 		return
 	}
 	m.paused = false
-	m.clock.frozen = -1
-	arrivals, sends, done := m.heldEvents, m.heldSends, m.heldRecords
-	m.heldEvents, m.heldSends, m.heldRecords = nil, nil, records{}
+	arrivals, sends := m.heldEvents, m.heldSends
+	m.heldEvents, m.heldSends = nil, nil
 	for i := range arrivals {
 		m.w.schedule(m.w.now(), arrivals[i])
 	}
-	if drop {
+	if !drop {
+		for _, x := range sends {
+			x.end.peer.transmit(x)
+		}
+	}
+	m.moving(drop)
+}
+
+// Hang has all processes of the machine stand still while its kernel goes on, as
+// it does around processes that were stopped or have locked themselves up:
+// connections are taken until the backlog is full, what arrives is acknowledged
+// until the windows are, and nothing is answered. Their clocks stand still for
+// them; see [Machine.Pause] for their timers.
+func (m *Machine) Hang() {
+	m.w.mu.Lock()
+	defer m.w.mu.Unlock()
+	if m.on && !m.hung {
+		m.still()
+		m.hung = true
+	}
+}
+
+// Unhang lets the processes of the machine go on: what they did meanwhile takes
+// effect.
+func (m *Machine) Unhang() {
+	m.w.mu.Lock()
+	if m.hung {
+		m.hung = false
+		m.moving(false)
+	}
+	m.w.mu.Unlock()
+	m.w.wake()
+}
+
+// Exhaust takes the descriptors away that the processes of the machine do not use
+// yet: until [Machine.Relieve] they can open no socket and accept no connection,
+// and are told EMFILE. What nobody accepts stays in the backlog.
+func (m *Machine) Exhaust() { m.setExhausted(true) }
+
+// Relieve ends what [Machine.Exhaust] began.
+func (m *Machine) Relieve() { m.setExhausted(false) }
+
+func (m *Machine) setExhausted(to bool) {
+	m.w.mu.Lock()
+	defer m.w.mu.Unlock()
+	m.exhausted = to
+}
+
+// Denied counts the calls that failed for want of a descriptor.
+func (m *Machine) Denied() uint64 {
+	m.w.mu.Lock()
+	defer m.w.mu.Unlock()
+	return m.denied
+}
+
+// descriptor gives nil, or why a process of the machine can open nothing more.
+func (m *Machine) descriptor(call string) error {
+	if !m.exhausted {
+		return nil
+	}
+	m.denied++
+	return os.NewSyscallError(call, syscall.EMFILE)
+}
+
+// stands tells whether the processes of the machine stand still.
+func (m *Machine) stands() bool { return m.paused || m.hung }
+
+// still stops the clocks of processes that are about to stand still.
+func (m *Machine) still() {
+	if !m.stands() {
+		m.clock.frozen = m.w.now()
+	}
+}
+
+// moving lets the clocks and the processes go on, if nothing else keeps them.
+func (m *Machine) moving(drop bool) {
+	if m.stands() {
 		return
 	}
-	for _, x := range sends {
-		x.end.peer.transmit(x)
+	m.clock.frozen = -1
+	done := m.heldRecords
+	m.heldRecords = records{}
+	if !drop {
+		m.w.records.join(&done)
 	}
-	m.w.records.join(&done)
 }
 
 // Processes lists the live processes of the machine by name, the console left
@@ -304,7 +391,7 @@ func (m *Machine) freePort(network string) uint16 {
 // the next loss of power.
 func (m *Machine) Console() *Process { return m.consoleProcess() }
 
-// Held counts what waits, in both directions, for the end of a pause.
+// Held counts what waits, in both directions, for the end of a pause or a hang.
 func (m *Machine) Held() int {
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()

@@ -43,7 +43,7 @@ func (r *records) join(o *records) {
 }
 
 // taken moves the records out of *list that may take effect now: those of dead
-// processes are dropped, those of paused machines go to the machine's own list.
+// processes are dropped, those of machines that stand still go to the machine's own list.
 func taken[T any](list *[]T, proc func(T) *Process, held func(*Machine) *[]T) []T {
 	all := *list
 	keep := all[:0]
@@ -51,7 +51,7 @@ func taken[T any](list *[]T, proc func(T) *Process, held func(*Machine) *[]T) []
 		p := proc(x)
 		switch {
 		case p != nil && p.dead:
-		case p != nil && p.m.paused:
+		case p != nil && p.m.stands():
 			h := held(p.m)
 			*h = append(*h, x)
 		default:

@@ -10,6 +10,7 @@ import (
 // State is what a machine is in the middle of.
 type State struct {
 	On, Paused bool
+	Hung       bool          // its processes
 	Clock      time.Duration // how far its wall clock is ahead of the world's time
 	Files      int           // on its disk, directories left out
 	Bytes      int64         // in these files
@@ -42,7 +43,7 @@ func (m *Machine) State() State {
 	w := m.w
 	wall := m.clock.now()
 	w.mu.Lock()
-	s := State{On: m.on, Paused: m.paused, Clock: wall.Sub(w.start.Add(time.Duration(w.now())))}
+	s := State{On: m.on, Paused: m.paused, Hung: m.hung, Clock: wall.Sub(w.start.Add(time.Duration(w.now())))}
 	if m.on {
 		for _, p := range m.sortedProcesses() {
 			s.Processes = append(s.Processes, p.state())

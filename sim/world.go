@@ -173,7 +173,7 @@ func (w *World) Machine(name string) *Machine {
 // address is taken, which is a mistake of the program, not of the world.
 func (w *World) NewMachine(name string, options ...MachineOption) *Machine {
 	m := &Machine{w: w, name: name}
-	m.clock = Clock{w: w, since: w.now(), frozen: -1}
+	m.clock = Clock{w: w, since: w.now(), frozen: -1, stopped: -1}
 	m.disk = newDisk(w, name)
 	for _, o := range options {
 		o(m)

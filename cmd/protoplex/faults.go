@@ -42,6 +42,28 @@ what the platform promises under it; or show one, with its parameters and an exa
 	}
 }
 
+// faultColumn is how wide the names of faults are, and columns all lines at most.
+const faultColumn, columns = 20, 100
+
+// wrap breaks a text into lines of a width at most, behind a label as wide as what
+// later lines are indented by.
+func wrap(label, text string, width int) []string {
+	var lines []string
+	line, words := label, 0
+	for _, word := range strings.Fields(text) {
+		if words > 0 && len(line)+1+len(word) > width {
+			lines = append(lines, line)
+			line, words = strings.Repeat(" ", len(label)), 0
+		}
+		if words > 0 {
+			line += " "
+		}
+		line += word
+		words++
+	}
+	return append(lines, line)
+}
+
 func printFaults(out io.Writer) {
 	first := true
 	for _, family := range story.Families {
@@ -55,7 +77,12 @@ func printFaults(out io.Writer) {
 			}
 			fmt.Fprint(out, heading)
 			heading, first = "", false
-			fmt.Fprintf(out, "  %-16s %s\n  %-16s promise: %s\n", f.Name, f.About, "", f.Promise)
+			name := f.Name
+			const width = columns - faultColumn - len("   ")
+			for _, line := range append(wrap("", f.About, width), wrap("promise: ", f.Promise, width)...) {
+				fmt.Fprintf(out, "  %-*s %s\n", faultColumn, name, line)
+				name = ""
+			}
 		}
 	}
 }
@@ -65,8 +92,9 @@ func printFault(out io.Writer, f story.Fault) {
 	for _, k := range f.On {
 		on = append(on, string(k))
 	}
-	fmt.Fprintf(out, "%s: %s\n", f.Name, f.About)
-	fmt.Fprintf(out, "  promise  %s\n", f.Promise)
+	for _, line := range append(wrap("", f.Name+": "+f.About, columns), wrap("  promise  ", f.Promise, columns)...) {
+		fmt.Fprintln(out, line)
+	}
 	fmt.Fprintf(out, "  family   %s\n", f.Family)
 	fmt.Fprintf(out, "  strikes  %s\n", strings.Join(on, ", "))
 	if f.Providers != nil {
@@ -86,7 +114,11 @@ func printFault(out io.Writer, f story.Fault) {
 		if p.Most > 0 {
 			most = fmt.Sprintf(", at most %s either way", p.Most)
 		}
-		fmt.Fprintf(out, "  %-8s %s %s%s; %s\n", p.Name, need, p.Type, most, p.About)
+		kind := string(p.Type)
+		if p.Among != nil {
+			kind = "one of " + strings.Join(p.Among, ", ")
+		}
+		fmt.Fprintf(out, "  %-8s %s %s%s; %s\n", p.Name, need, kind, most, p.About)
 	}
 	fmt.Fprintf(out, "\ntimeline:\n")
 	for line := range strings.Lines(f.Example()) {

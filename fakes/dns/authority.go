@@ -29,7 +29,7 @@ type Authority struct {
 	zones   atomic.Pointer[Zones]
 	setting sync.Mutex // one Set at a time, so that the log tells the order
 	streams atomic.Int32
-	faults  Faults // nil for none
+	faults  Faults
 }
 
 // NewAuthority makes an authority for no zones.
@@ -41,10 +41,10 @@ func NewAuthority(m nodes.Machine) *Authority {
 
 // respond answers one message; see [Zones.Respond].
 func (a *Authority) respond(packet []byte, udp bool) []byte {
-	if a.faults == nil {
+	if a.faults.Answer == nil {
 		return a.Zones().Respond(packet, udp)
 	}
-	return a.Zones().respond(packet, udp, func(name string) Fault { return a.faults(a.m.Host().Name, name) })
+	return a.Zones().respond(packet, udp, func(name string) Fault { return a.faults.Answer(a.m.Host().Name, name) })
 }
 
 // Zones gives the set being served.

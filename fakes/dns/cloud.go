@@ -55,7 +55,7 @@ type cloudAddress struct {
 //	--probe-port PORT    of the nodes' control interface (default 8500)
 //	--every DURATION     between probes (default 10s)
 func RunCloud(ctx context.Context, m nodes.Machine, args []string) error {
-	return runCloud(ctx, m, args, nil)
+	return runCloud(ctx, m, args, Faults{})
 }
 
 func runCloud(ctx context.Context, m nodes.Machine, args []string, faults Faults) error {

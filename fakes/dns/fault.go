@@ -2,6 +2,7 @@ package dns
 
 import (
 	"context"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -20,10 +21,24 @@ const (
 	Refusal             // REFUSED: this server does not speak for the zone
 )
 
-// Faults says what is wrong with a server's answer to a question about a name of
-// its zones, in small letters and fully qualified; nil says that all is well. It
-// may be called concurrently and must not wait.
-type Faults func(server, name string) Fault
+// Faults are what is wrong with name servers. Its functions may be called
+// concurrently and must not wait; without them all is well.
+type Faults struct {
+	// Answer says what is wrong with a server's answer to a question about a name of
+	// its zones, in small letters and fully qualified.
+	Answer func(server, name string) Fault
+	// Lag is how much longer than usual a server takes to serve what it has just
+	// seen of a provider's feed.
+	Lag func(server string) time.Duration
+}
+
+// lag is that of a server.
+func (f Faults) lag(server string) time.Duration {
+	if f.Lag == nil {
+		return 0
+	}
+	return f.Lag(server)
+}
 
 // Authority is [RunAuthority] with faults.
 func (f Faults) Authority(ctx context.Context, m nodes.Machine, args []string) error {

@@ -16,12 +16,12 @@ import (
 // streams alike, until it is over.
 func TestFaults(t *testing.T) {
 	var fault atomic.Int32
-	faults := dns.Faults(func(server, name string) dns.Fault {
+	faults := dns.Faults{Answer: func(server, name string) dns.Fault {
 		if server == "" || !strings.HasPrefix(name, "mail.") {
 			return dns.NoFault
 		}
 		return dns.Fault(fault.Load())
-	})
+	}}
 	d := desk.New(t, "127.0.0.1")
 	d.WriteFile(t, "/espra.zone", []byte(espraZone))
 	d.Run(t, faults.Authority, "--listen", ":0", "--zonefile", "/espra.zone")
@@ -52,12 +52,12 @@ func TestFaults(t *testing.T) {
 // The cloud's name server has them too.
 func TestFaultsOfTheCloud(t *testing.T) {
 	d := desk.New(t, "127.0.0.1")
-	faults := dns.Faults(func(_, name string) dns.Fault {
+	faults := dns.Faults{Answer: func(_, name string) dns.Fault {
 		if name == "us-east.elb.amazonaws.com." {
 			return dns.NoRecords
 		}
 		return dns.NoFault
-	})
+	}}
 	d.Run(t, faults.Cloud, "--listen", ":0", "--lb", "us-east=10.1.0.9@us-east-a", "--lb", "eu-west=10.2.0.9@eu-west-a")
 	server := address(t, d)
 	require.Regexp(t, "^NOERROR aa=true\nauth ", ask(t, "udp", server, "us-east.elb.amazonaws.com.", mdns.TypeA))

@@ -141,7 +141,7 @@ func (p *puller) run(ctx context.Context) error {
 				} else {
 					due := p.m.Elapsed()
 					if version != "" {
-						due += p.delay
+						due += p.delay + p.authority.faults.lag(p.m.Host().Name)
 					}
 					waiting = append(waiting, seen{due, zones})
 				}

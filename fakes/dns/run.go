@@ -27,7 +27,7 @@ var (
 //	--pull-every DURATION (default 5s)
 //	--delay DURATION      from seeing a change to serving it (default 10s)
 func RunAuthority(ctx context.Context, m nodes.Machine, args []string) error {
-	return runAuthority(ctx, m, args, nil)
+	return runAuthority(ctx, m, args, Faults{})
 }
 
 func runAuthority(ctx context.Context, m nodes.Machine, args []string, faults Faults) error {

@@ -1,6 +1,6 @@
 // Package faulty stands in front of the fakes' public faces and can keep them
 // from answering as they should: with errors in the provider's own words, with
-// answers that are lost on the way, or with none at all.
+// answers that are lost on the way or are those of a while ago, or with none at all.
 //
 // A fake knows nothing of faults. It wraps its API with [Wrap], and whoever runs
 // it may put an [Injector] into the context that it runs with; without one, Wrap
@@ -29,16 +29,18 @@ type Fate int
 
 // The fates.
 const (
-	Served  Fate = iota // as if nothing were wrong
-	Refused             // it is not carried out, and answered with an error
-	Lost                // it is carried out, and the connection ends without an answer
-	Ignored             // it is not carried out, and waits for an answer until its client goes
+	Served   Fate = iota // as if nothing were wrong
+	Refused              // it is not carried out, and answered with an error
+	Lost                 // it is carried out, and the connection ends without an answer
+	Ignored              // it is not carried out, and waits for an answer until its client goes
+	Repeated             // it is answered as the first one with the same key was, which was carried out
 )
 
 // Outcome is a fate with what belongs to it. The zero value is Served.
 type Outcome struct {
 	Fate   Fate
-	Status int // with Refused: the HTTP status, as far as the provider knows it
+	Status int    // with Refused: the HTTP status, as far as the provider knows it
+	Key    string // with Repeated
 }
 
 // Request is what is known of a request before it is carried out.
@@ -79,6 +81,7 @@ func Wrap(ctx context.Context, api API) http.Handler {
 	if !ok {
 		return api
 	}
+	var old memory
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch o := in(look(r)); o.Fate {
 		case Refused:
@@ -94,6 +97,8 @@ func Wrap(ctx context.Context, api API) http.Handler {
 			_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, maxIgnored))
 			<-r.Context().Done()
 			panic(http.ErrAbortHandler)
+		case Repeated:
+			old.serve(w, r, o.Key, api)
 		default:
 			api.ServeHTTP(w, r)
 		}

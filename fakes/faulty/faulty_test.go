@@ -2,6 +2,7 @@ package faulty_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -114,6 +115,54 @@ func TestFates(t *testing.T) {
 		s.Close() // waits until no request is held
 		require.Empty(t, d.carriedOut())
 	})
+}
+
+// A kept answer is given again without asking, and another key asks again. What
+// was refused is not kept.
+func TestRepeated(t *testing.T) {
+	key := "first"
+	d, s := serve(t, func(faulty.Request) faulty.Outcome { return faulty.Outcome{Fate: faulty.Repeated, Key: key} })
+	for _, body := range []string{"a", "b"} {
+		status, header, answer, err := post(s, "text/plain", body)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, status)
+		require.Equal(t, "open", header.Get("X-Desk"))
+		require.Equal(t, "done", answer)
+	}
+	require.Equal(t, []string{"POST a"}, d.carriedOut())
+	for n := range 300 {
+		key = fmt.Sprint("key ", n)
+		_, _, _, err := post(s, "text/plain", key)
+		require.NoError(t, err)
+	}
+	require.Len(t, d.carriedOut(), 301)
+	key = "first"
+	_, _, _, err := post(s, "text/plain", "forgotten")
+	require.NoError(t, err)
+	require.Len(t, d.carriedOut(), 302)
+
+	no := &refuser{}
+	refusing := httptest.NewServer(faulty.Wrap(faulty.With(t.Context(), func(faulty.Request) faulty.Outcome {
+		return faulty.Outcome{Fate: faulty.Repeated, Key: "it"}
+	}), no))
+	t.Cleanup(refusing.Close)
+	for range 2 {
+		status, _, _, err := post(refusing, "text/plain", "")
+		require.NoError(t, err)
+		require.Equal(t, http.StatusServiceUnavailable, status)
+	}
+	require.Equal(t, 2, no.asked)
+}
+
+// refuser is an API that carries nothing out.
+type refuser struct {
+	desk
+	asked int
+}
+
+func (r *refuser) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	r.asked++
+	r.Refuse(w, req, http.StatusServiceUnavailable)
 }
 
 func TestWhatIsKnown(t *testing.T) {

@@ -27,6 +27,8 @@ type Network struct {
 	OptedOut    []string // numbers whose owners have answered STOP
 	Unreachable []string // numbers of phones that are off
 	Rate        int      // messages taken in a second; 0 is no limit
+
+	late Lateness // nil for none
 }
 
 // network carries the messages of one gateway until its context ends.
@@ -106,7 +108,11 @@ func (n *network) deliver(msg *message) {
 		}
 		n.move(msg, step.to)
 	}
-	if nodes.Sleep(n.ctx, n.m, "delivered "+msg.id, sentFor) != nil {
+	late := time.Duration(0)
+	if n.late != nil {
+		late = n.late(n.m.Host().Name)
+	}
+	if nodes.Sleep(n.ctx, n.m, "delivered "+msg.id, sentFor+late) != nil {
 		return
 	}
 	if msg.fate != (failure{}) {
@@ -115,6 +121,10 @@ func (n *network) deliver(msg *message) {
 		return
 	}
 	n.move(msg, "delivered")
+	if late > 0 {
+		n.m.Log().Warn("sms delivered late", "provider", n.provider, "to", msg.to, "id", msg.id, "late", late.String(), "body", msg.body)
+		return
+	}
 	n.m.Log().Info("sms delivered", "provider", n.provider, "to", msg.to, "id", msg.id)
 }
 

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/espra/protoplex/fakes/faulty"
 	"github.com/espra/protoplex/fakes/internal/serve"
@@ -45,6 +46,21 @@ func (f *flags) serve(ctx context.Context, m nodes.Machine, gateway func(context
 	})
 }
 
+// Lateness says how much longer than usual a message takes that the gateway on a
+// machine has just passed on: until then it is sent and not delivered. It is
+// called concurrently and must not wait.
+type Lateness func(machine string) time.Duration
+
+// Twilio is [RunTwilio] with messages that are late.
+func (l Lateness) Twilio(ctx context.Context, m nodes.Machine, args []string) error {
+	return runTwilio(ctx, m, args, l)
+}
+
+// SNS is [RunSNS] with messages that are late.
+func (l Lateness) SNS(ctx context.Context, m nodes.Machine, args []string) error {
+	return runSNS(ctx, m, args, l)
+}
+
 // RunTwilio is Twilio's API for messages of one account.
 //
 //	--listen ADDRESS      (default :443)
@@ -56,7 +72,11 @@ func (f *flags) serve(ctx context.Context, m nodes.Machine, gateway func(context
 //	--unreachable NUMBER  of a phone that is off; repeated
 //	--rate N              messages taken in a second (default any number)
 func RunTwilio(ctx context.Context, m nodes.Machine, args []string) error {
-	var o TwilioOptions
+	return runTwilio(ctx, m, args, nil)
+}
+
+func runTwilio(ctx context.Context, m nodes.Machine, args []string, late Lateness) error {
+	o := TwilioOptions{Network: Network{late: late}}
 	f := newFlags("sms twilio", &o.Network)
 	f.StringVar(&o.Account, "account", "", "")
 	f.StringVar(&o.Token, "token", "", "")
@@ -79,7 +99,11 @@ func RunTwilio(ctx context.Context, m nodes.Machine, args []string) error {
 //	--sandbox          the account is in the SMS sandbox
 //	--verified NUMBER  that the sandbox may send to; repeated
 func RunSNS(ctx context.Context, m nodes.Machine, args []string) error {
-	o := SNSOptions{Keys: map[string]string{}}
+	return runSNS(ctx, m, args, nil)
+}
+
+func runSNS(ctx context.Context, m nodes.Machine, args []string, late Lateness) error {
+	o := SNSOptions{Keys: map[string]string{}, Network: Network{late: late}}
 	f := newFlags("sms sns", &o.Network)
 	var keys serve.Strings
 	f.StringVar(&o.Region, "region", "us-east-1", "")

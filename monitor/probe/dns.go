@@ -15,9 +15,11 @@ import (
 
 type dnsOptions struct {
 	servers []string // host:port of authoritative servers: each must answer
+	parent  bool     // they are those of the zone above, and refer to the name's
 	name    string   // to ask for
 	kind    uint16   // of record
 	rcode   int
+	also    []string // further names that must have an address, or an alias
 	values  []dns.RR // the whole answer, in any order; nil takes any
 }
 
@@ -35,6 +37,9 @@ func names(m nodes.Machine, name string, o Options, d dnsOptions) Probe {
 		}
 		nodes.FanOut(ctx, m, l.label, places, func(ctx context.Context, i int) {
 			errs[i] = d.ask(ctx, m, d.servers[i], o, n)
+			if errs[i] == nil && i == int(n%uint64(len(d.servers))) {
+				errs[i] = d.askAlso(ctx, m, d.servers[i], o, n)
+			}
 		})
 		l.phases = append(l.phases, Phase{FirstByte, m.Elapsed() - start})
 		r := l.result(d.join(errs))
@@ -42,6 +47,10 @@ func names(m nodes.Machine, name string, o Options, d dnsOptions) Probe {
 			if err != nil && len(errs) > 1 {
 				r.Parts = append(r.Parts, d.servers[i])
 			}
+		}
+		if d.parent && r.Failed() == FirstByte {
+			// Whether a zone above answers is the affair of others.
+			r.Err = fmt.Errorf("%w: %w", ErrUnseen, r.Err)
 		}
 		return r
 	}
@@ -54,16 +63,48 @@ func (d dnsOptions) ask(ctx context.Context, m nodes.Machine, server string, o O
 		return &Error{FirstByte, fmt.Errorf("no answer within %s", o.Limit)}
 	case err != nil:
 		return &Error{FirstByte, err}
+	case d.parent && answer.Rcode == dns.RcodeNameError:
+		return failf("the zone above knows no such name")
 	case answer.Rcode != d.rcode:
 		return failf("rcode %s, want %s", dns.RcodeToString[answer.Rcode], dns.RcodeToString[d.rcode])
-	case !answer.Authoritative:
+	case !answer.Authoritative && !d.parent:
 		return failf("not authoritative")
+	}
+	records := answer.Answer
+	if d.parent {
+		if records = d.referral(answer); len(records) == 0 {
+			return failf("refers to no name server")
+		}
+	}
+	switch {
 	case d.values != nil:
-		return d.compare(answer.Answer)
-	case d.rcode == dns.RcodeSuccess && len(answer.Answer) == 0:
+		return d.compare(records)
+	case d.rcode == dns.RcodeSuccess && len(records) == 0:
 		return failf("empty answer")
 	}
 	return nil
+}
+
+// askAlso asks a server for the further names. What is gone from a zone is gone
+// from all its servers, so they take turns. Whether a server answers at all is
+// judged by the first question alone, so that many names fail no more often.
+func (d dnsOptions) askAlso(ctx context.Context, m nodes.Machine, server string, o Options, n uint64) error {
+	for _, name := range d.also {
+		one := dnsOptions{name: name, kind: dns.TypeA, rcode: dns.RcodeSuccess}
+		var e *Error
+		if err := one.ask(ctx, m, server, o, n); errors.As(err, &e) && e.Phase == Check {
+			return &Error{e.Phase, fmt.Errorf("%s: %w", name, e.Err)}
+		}
+	}
+	return nil
+}
+
+// referral gives the name servers to which a parent's server refers (RFC 1034,
+// section 4.3.2, step 3b), or which it knows itself, being one of them.
+func (d dnsOptions) referral(answer *dns.Msg) []dns.RR {
+	return slices.DeleteFunc(slices.Concat(answer.Answer, answer.Ns), func(rr dns.RR) bool {
+		return rr.Header().Rrtype != dns.TypeNS || !strings.EqualFold(rr.Header().Name, dns.Fqdn(d.name))
+	})
 }
 
 // compare wants the records of the asked type to be the wanted values.

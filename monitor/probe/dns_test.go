@@ -132,3 +132,80 @@ func TestDNSAsksEveryAuthority(t *testing.T) {
 	target.Servers = []string{lame, lame, lame, lame, good[0]}
 	require.ErrorContains(t, see(t, m, target, probe.Options{Limit: time.Second}).Err, "4 of 5 servers: ")
 }
+
+// Of further names one server is asked in each round, one after another.
+func TestFurtherNames(t *testing.T) {
+	m := machine(t)
+	const a, www = "espra.com. 60 IN A 192.0.2.1", "www.espra.com. 60 IN CNAME us-east.elb.amazonaws.com."
+	target := probe.Target{
+		Kind: "dns", Zone: "espra.com", Type: "A", Also: []string{"www.espra.com", "espra.com"},
+		Servers: []string{zone(t, a, www), zone(t, a), zone(t, a, www)},
+	}
+	require.Empty(t, target.Check())
+	target.Name = "names"
+	look, err := target.Probe(m, probe.Options{Limit: time.Second})
+	require.NoError(t, err)
+	for n := range uint64(6) {
+		r := look(t.Context(), n)
+		if n%3 != 1 {
+			require.NoError(t, r.Err)
+			continue
+		}
+		require.Equal(t, probe.Check, r.Failed())
+		require.EqualError(t, r.Err, "check: 1 of 3 servers: "+target.Servers[1]+": www.espra.com: rcode NXDOMAIN, want NOERROR")
+	}
+}
+
+// A parent refers to the name servers of a zone, or denies that there is one.
+func TestDelegation(t *testing.T) {
+	m := machine(t)
+	parent := nameServer(t, func(w dns.ResponseWriter, q *dns.Msg) {
+		a := new(dns.Msg)
+		a.SetReply(q)
+		add := func(to *[]dns.RR, text string) {
+			rr, err := dns.NewRR(text)
+			require.NoError(t, err)
+			*to = append(*to, rr)
+		}
+		switch q.Question[0].Name {
+		case "gone.com.":
+			a.Authoritative, a.Rcode = true, dns.RcodeNameError
+		case "empty.com.":
+			a.Authoritative = true
+			add(&a.Ns, "com. 60 IN SOA ns. host. 1 1 1 1 1")
+		case "own.com.": // served by the same server
+			a.Authoritative = true
+			add(&a.Answer, "own.com. 60 IN NS ns1.linode.com.")
+		default:
+			add(&a.Ns, q.Question[0].Name+" 60 IN NS NS1.linode.com.")
+			add(&a.Ns, q.Question[0].Name+" 60 IN NS ns1.digitalocean.com.")
+			add(&a.Ns, "com. 60 IN NS com-1.")
+		}
+		w.WriteMsg(a)
+	})
+	both := []string{"ns1.digitalocean.com", "ns1.linode.com"}
+	for _, c := range []struct {
+		zone   string
+		values []string
+		want   string
+	}{
+		{"espra.com", both, ""},
+		{"espra.com", nil, ""},
+		{"own.com", both[1:], ""},
+		{"espra.com", both[1:], "check: answer has ns1.digitalocean.com."},
+		{"own.com", both, "check: answer lacks ns1.digitalocean.com."},
+		{"gone.com", both, "check: the zone above knows no such name"},
+		{"empty.com", nil, "check: refers to no name server"},
+	} {
+		t.Run(c.zone, func(t *testing.T) {
+			r := see(t, m, probe.Target{Kind: "delegation", Server: parent, Zone: c.zone, Values: c.values}, probe.Options{Limit: time.Second})
+			if c.want == "" {
+				require.NoError(t, r.Err)
+				return
+			}
+			require.EqualError(t, r.Err, c.want)
+		})
+	}
+	r := see(t, m, probe.Target{Kind: "delegation", Server: "127.0.0.1:1", Zone: "espra.com"}, probe.Options{Limit: 100 * time.Millisecond})
+	require.True(t, r.Unseen(), "%v", r.Err)
+}

@@ -25,7 +25,7 @@ import (
 // be empty.
 type Target struct {
 	Name string `yaml:"name"` // unique among the probes of a process
-	Kind string `yaml:"kind"` // http, certificate, tcp, dns, smtp or s3
+	Kind string `yaml:"kind"` // http, certificate, tcp, dns, delegation, smtp or s3
 
 	// http: one GET, answered with Status. s3: the same for one object, signed.
 	URL      string `yaml:"url,omitempty"`      // http or https; a certificate is validated
@@ -36,7 +36,7 @@ type Target struct {
 	AWSRegion   string `yaml:"aws-region,omitempty"`  // s3: that the signature is for, such as us-east-1
 	Credentials string `yaml:"credentials,omitempty"` // s3: file with one line, ID:SECRET
 
-	// certificate, tcp, smtp; dns has it or Servers.
+	// certificate, tcp, smtp; dns and delegation have it or Servers.
 	Server string `yaml:"server,omitempty"` // host:port
 
 	// certificate: validated, with so many days left. A server that cannot be
@@ -47,12 +47,15 @@ type Target struct {
 
 	Banner string `yaml:"banner,omitempty"` // tcp: what the server must begin with, if it must
 
-	// dns: each server must answer by its own authority.
+	// dns: each server must answer by its own authority. delegation: each, being one
+	// of the zone's parent, must refer to the zone's name servers; without an answer
+	// that counts neither way.
 	Servers []string `yaml:"servers,omitempty"` // host:port of each
 	Zone    string   `yaml:"zone,omitempty"`    // name to ask for
 	Type    string   `yaml:"type,omitempty"`    // SOA when left out
 	Rcode   string   `yaml:"rcode,omitempty"`   // NOERROR when left out
-	Values  []string `yaml:"values,omitempty"`  // all records, in any order; any records when left out
+	Also    []string `yaml:"also,omitempty"`    // dns: names with an address or an alias; in each round one server is asked for all
+	Values  []string `yaml:"values,omitempty"`  // all records, in any order; any records when left out. delegation: the name servers
 
 	// smtp: banner, EHLO, STARTTLS with a validated certificate.
 	Plain     bool   `yaml:"plain,omitempty"`     // no STARTTLS
@@ -66,7 +69,8 @@ var kinds = map[string]struct{ needed, optional []string }{
 	"http":        {[]string{"url"}, []string{"connect", "status", "contains"}},
 	"certificate": {[]string{"server"}, []string{"host", "days", "starttls"}},
 	"tcp":         {[]string{"server"}, []string{"banner"}},
-	"dns":         {[]string{"zone"}, []string{"server", "servers", "type", "rcode", "values"}},
+	"dns":         {[]string{"zone"}, []string{"server", "servers", "type", "rcode", "values", "also"}},
+	"delegation":  {[]string{"zone"}, []string{"server", "servers", "values"}},
 	"smtp":        {[]string{"server"}, []string{"host", "plain", "recipient"}},
 	"s3":          {[]string{"url", "aws-region", "credentials"}, []string{"connect", "status", "contains"}},
 }
@@ -80,7 +84,7 @@ func (t Target) fields() map[string]bool {
 		"url": t.URL != "", "connect": t.Connect != "", "status": t.Status != 0, "contains": t.Contains != "",
 		"aws-region": t.AWSRegion != "", "credentials": t.Credentials != "", "server": t.Server != "", "host": t.Host != "",
 		"days": t.Days != 0, "starttls": t.StartTLS, "banner": t.Banner != "", "servers": t.Servers != nil, "zone": t.Zone != "",
-		"type": t.Type != "", "rcode": t.Rcode != "", "values": t.Values != nil, "plain": t.Plain, "recipient": t.Recipient != "",
+		"type": t.Type != "", "rcode": t.Rcode != "", "values": t.Values != nil, "also": t.Also != nil, "plain": t.Plain, "recipient": t.Recipient != "",
 	}
 }
 
@@ -134,7 +138,7 @@ func (t Target) Check() []Problem {
 	if given["recipient"] && (!strings.Contains(t.Recipient, "@") || strings.ContainsAny(t.Recipient, "<> \r\n")) {
 		bad("recipient", "%q is no address", t.Recipient)
 	}
-	if t.Kind == "dns" {
+	if t.Kind == "dns" || t.Kind == "delegation" {
 		found = append(found, t.checkDNS()...)
 	}
 	slices.SortStableFunc(found, func(a, b Problem) int { return cmp.Compare(a.Key, b.Key) })
@@ -170,20 +174,33 @@ func (t Target) checkDNS() []Problem {
 	if _, ok := dns.IsDomainName(t.Zone); !ok && t.Zone != "" {
 		bad("zone", "%q is no domain name", t.Zone)
 	}
+	for i, name := range t.Also {
+		if _, ok := dns.IsDomainName(name); !ok || name == "" {
+			bad(fmt.Sprintf("also[%d]", i), "%q is no domain name", name)
+		}
+	}
 	if _, ok := dns.StringToRcode[cmp.Or(t.Rcode, "NOERROR")]; !ok {
 		bad("rcode", "%q is no response code%s", t.Rcode, config.Suggest(t.Rcode, slices.Sorted(maps.Keys(dns.StringToRcode))))
 	}
-	kind, ok := dns.StringToType[cmp.Or(t.Type, "SOA")]
+	kind, ok := dns.StringToType[t.recordType()]
 	if !ok {
 		bad("type", "%q is no record type%s", t.Type, config.Suggest(t.Type, slices.Sorted(maps.Keys(dns.StringToType))))
 		return found
 	}
 	for i, text := range t.Values {
 		if _, err := value(kind, text); err != nil {
-			bad(fmt.Sprintf("values[%d]", i), "%.60q is no %s record", text, cmp.Or(t.Type, "SOA"))
+			bad(fmt.Sprintf("values[%d]", i), "%.60q is no %s record", text, t.recordType())
 		}
 	}
 	return found
+}
+
+// recordType is what is asked for.
+func (t Target) recordType() string {
+	if t.Kind == "delegation" {
+		return "NS"
+	}
+	return cmp.Or(t.Type, "SOA")
 }
 
 // Options are what the probes of one vantage have in common.
@@ -222,9 +239,10 @@ func (t Target) Probe(m nodes.Machine, o Options) (Probe, error) {
 		return tcp(m, t.Name, o, t.Server, t.Banner), nil
 	case "smtp":
 		return mail(m, t.Name, o, smtpOptions{server: t.Server, host: t.host(), plain: t.Plain, recipient: t.Recipient}), nil
-	case "dns":
+	case "dns", "delegation":
 		d := dnsOptions{
-			servers: t.Servers, name: t.Zone, kind: dns.StringToType[cmp.Or(t.Type, "SOA")], rcode: dns.StringToRcode[cmp.Or(t.Rcode, "NOERROR")],
+			servers: t.Servers, name: t.Zone, parent: t.Kind == "delegation", kind: dns.StringToType[t.recordType()],
+			also: t.Also, rcode: dns.StringToRcode[cmp.Or(t.Rcode, "NOERROR")],
 		}
 		if t.Server != "" {
 			d.servers = []string{t.Server}

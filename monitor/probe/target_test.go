@@ -16,8 +16,8 @@ func TestCheck(t *testing.T) {
 		target probe.Target
 		want   problems
 	}{
-		{"kind", probe.Target{Kind: "https"}, problems{{"kind", `"https" is none of certificate, dns, http, s3, smtp, tcp; did you mean http?`}}},
-		{"no kind", probe.Target{}, problems{{"kind", `"" is none of certificate, dns, http, s3, smtp, tcp`}}},
+		{"kind", probe.Target{Kind: "https"}, problems{{"kind", `"https" is none of certificate, delegation, dns, http, s3, smtp, tcp; did you mean http?`}}},
+		{"no kind", probe.Target{}, problems{{"kind", `"" is none of certificate, delegation, dns, http, s3, smtp, tcp`}}},
 		{"http", probe.Target{Kind: "http", URL: "ftp://x", Connect: "x", Status: 100}, problems{
 			{"connect", `"x" is not host:port`}, {"status", "100 is no status of a final answer, 200 to 599"}, {"url", `"ftp://x" is no http or https URL`},
 		}},
@@ -41,6 +41,13 @@ func TestCheck(t *testing.T) {
 		{"values", probe.Target{Kind: "dns", Zone: "espra.com", Server: "x:53", Type: "A", Values: []string{"192.0.2.1", "us-east"}}, problems{
 			{"values[1]", `"us-east" is no A record`},
 		}},
+		{"further names", probe.Target{Kind: "dns", Zone: "espra.com", Server: "x:53", Also: []string{"www.espra.com", "a..b"}}, problems{
+			{"also[1]", `"a..b" is no domain name`},
+		}},
+		{"delegation", probe.Target{Kind: "delegation", Zone: "espra.com", Server: "x:53", Type: "NS", Values: []string{"ns1.linode.com", "a..b"}}, problems{
+			{"type", "not for a target of kind delegation, which has zone, server, servers, values"}, {"values[1]", `"a..b" is no NS record`},
+		}},
+		{"a good delegation", probe.Target{Kind: "delegation", Zone: "espra.com", Server: "x:53", Values: []string{"ns1.linode.com"}}, nil},
 		{"all is well", probe.Target{Kind: "dns", Zone: "espra.com", Servers: []string{"x:53", "[2001:db8::1]:53"}, Type: "TXT", Values: []string{"any thing"}}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

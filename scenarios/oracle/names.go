@@ -17,6 +17,25 @@ type Names struct {
 	// Propagation is how long a provider takes to serve a change. A target may
 	// still appear that long after its region was found to be down.
 	Propagation time.Duration
+	// Slow has, by provider, how much longer some take for a while.
+	Slow map[string]time.Duration
+	// Meddled are times in which a person changes names at a provider by hand.
+	Meddled []Meddling
+}
+
+// Meddling is a time in which the names at a provider are not the monitors' doing.
+// What is served only then is not judged; what is still served afterwards is.
+type Meddling struct {
+	Provider    string
+	From, Until time.Duration
+}
+
+// meddled tells whether what a provider served from one moment to another was a
+// person's doing.
+func (n Names) meddled(provider string, from, until time.Duration) bool {
+	return slices.ContainsFunc(n.Meddled, func(m Meddling) bool {
+		return m.Provider == provider && m.From <= from && until <= m.Until
+	})
 }
 
 // sight is a name as one authority serves it.
@@ -69,6 +88,13 @@ func DNSPointsSomewhere(h History, n Names) Verdict {
 		var before []string
 		for i, s := range states {
 			d.judged++
+			until := h.Lasts
+			if i+1 < len(states) {
+				until = states[i+1].At
+			}
+			if n.meddled(key.provider, s.At, until) {
+				continue
+			}
 			if len(s.Targets) == 0 {
 				d.broke(s.At, "%s at %s, %s gives nothing for %s", key.provider, Offset(s.At), key.authority, key.name)
 			}
@@ -77,7 +103,7 @@ func DNSPointsSomewhere(h History, n Names) Verdict {
 				switch {
 				case !checked:
 					d.broke(s.At, "%s at %s, %s points %s at %s, which nobody checks", key.provider, Offset(s.At), key.authority, key.name, target)
-				case i > 0 && !slices.Contains(before, target) && knownDown(h, region, s.At-n.Propagation, s.At):
+				case i > 0 && !slices.Contains(before, target) && knownDown(h, region, s.At-n.Propagation-n.Slow[key.provider], s.At):
 					d.broke(s.At, "%s at %s, %s moved %s to %s, known to be down", key.provider, Offset(s.At), key.authority, key.name, target)
 				}
 			}

@@ -1,6 +1,6 @@
 package story
 
-// The faults of the cloud and of those who serve an API, and of what only seems well.
+// The faults of the cloud and of those who serve an API.
 
 // Those who serve an API of a cloud or of another provider.
 var (
@@ -18,20 +18,6 @@ func requests(more ...Param) []Param {
 }
 
 var apiFaults = []Fault{
-	{
-		Name:    "checks-all-well",
-		Family:  Gray,
-		About:   "the load balancer takes whatever it checks for well, also what is dead",
-		Promise: "the vantages judge by what clients get, not by health checks",
-		On:      []Kind{ByMachine, ByRole, ByZone, ByRegion}, For: Required,
-	},
-	{
-		Name:    "checks-all-unwell",
-		Family:  Gray,
-		About:   "the load balancer takes whatever it checks for unwell, and nothing is",
-		Promise: "without any healthy target it sends to all, so clients go on; nobody is paged and nothing moves",
-		On:      []Kind{ByMachine, ByRole, ByZone, ByRegion}, For: Required,
-	},
 	{
 		Name:    "api-errors",
 		Family:  CloudAPI,
@@ -69,5 +55,39 @@ var apiFaults = []Fault{
 		About:   "a region's control plane forgets what its load balancer is: edits fail, and after any change it has no targets",
 		Promise: "a region whose load balancer sends nobody on counts as lost, and is home again after the repair",
 		On:      []Kind{ByRegion}, Roles: []string{RoleAWS}, For: Required,
+	},
+	{
+		Name:    "throttled",
+		Family:  CloudAPI,
+		About:   "APIs refuse, in the provider's words for that, what goes beyond so many requests a minute of an asker",
+		Promise: "who is refused waits and asks again; what was begun is finished",
+		On:      apis, Roles: apiRoles, For: Optional,
+		Params: []Param{
+			{Name: "requests", Type: TypeCount, Required: true, About: "of each asker in a minute, that are carried out"},
+			{Name: "only", Type: TypeChoice, Among: []string{"reads", "writes"}, About: "left out: both count"},
+		},
+	},
+	{
+		Name:    "stale-describes",
+		Family:  CloudAPI,
+		About:   "APIs answer a question again as they did before, for so long, whatever was written meanwhile",
+		Promise: "nothing is done twice or undone because of it; what was begun is finished",
+		On:      apis, Roles: []string{RoleAPI, RoleAWS}, For: Optional,
+		Params: []Param{{Name: "keeps", Type: TypeDuration, Required: true, Drawn: true, About: "how long one answer is given"}},
+	},
+	{
+		Name:    "launches-stuck",
+		Family:  CloudAPI,
+		About:   "what the cloud launches in a region stays pending; it boots at the end",
+		Promise: "as with no capacity; nothing is launched twice",
+		On:      []Kind{ByRegion}, Roles: []string{RoleAWS}, For: Optional,
+	},
+	{
+		Name:    "boots-slow",
+		Family:  CloudAPI,
+		About:   "what the cloud launches in a region takes so many times longer to boot",
+		Promise: "what is left serves on, and what was lost is replaced, later",
+		On:      []Kind{ByRegion}, Roles: []string{RoleAWS}, For: Optional,
+		Params: []Param{{Name: "times", Type: TypeFactor, Required: true, About: "longer than the usual 45 to 90 s"}},
 	},
 }

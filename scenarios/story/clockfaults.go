@@ -22,6 +22,13 @@ var clockFaults = []Fault{
 		Params: []Param{{Name: "gains", Type: TypeOffset, Required: true, Drawn: true, Most: 100 * time.Millisecond, About: "in each second; it loses if negative"}},
 	},
 	{
+		Name:    "clock-frozen",
+		Family:  Clock,
+		About:   "the wall clock of a machine stands still, and time goes on; it is set right at the end",
+		Promise: "no wait and no lease depends on it",
+		On:      hosts, For: Required,
+	},
+	{
 		Name:    "certificate-ends",
 		Family:  Clock,
 		About:   "the certificates of machines have so long left, and nobody renews them before the end",

@@ -17,6 +17,8 @@ func (f Fault) Example() string {
 		on = ByProvider.example()
 	case slices.Contains(f.On, ByVPS) && slices.Contains(f.Roles, RoleVPS):
 		on = ByVPS.example()
+	case slices.Contains(f.Roles, RoleCom):
+		on = "role com"
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "- id: %s-once\n  at: 2m\n  fault: %s\n  on: %s\n", f.Name, f.Name, on)

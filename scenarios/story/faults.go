@@ -51,7 +51,7 @@ var (
 
 // Faults is the fault vocabulary: what a timeline can do to the world. It is a
 // table for the engine and for `sim faults`, and is never changed.
-var Faults = slices.Concat(processFaults, networkFaults, nameFaults, apiFaults, diskFaults, clockFaults)
+var Faults = slices.Concat(processFaults, networkFaults, nameFaults, apiFaults, diskFaults, clockFaults, grayFaults, humanFaults)
 
 // FindFault finds a fault by name.
 func FindFault(name string) (Fault, bool) {

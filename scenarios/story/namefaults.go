@@ -55,6 +55,14 @@ var nameFaults = []Fault{
 		Params: []Param{{Name: "from", Type: TypeSelector, Required: true, About: "who believes the false routes"}},
 	},
 	{
+		Name:    "zone-spreads-slowly",
+		Family:  NameService,
+		About:   "a DNS provider's authorities serve a change so much later than its API took it",
+		Promise: "a move is done when all authorities show it; until then its clients wait, and nobody is sent astray",
+		On:      []Kind{ByProvider}, Providers: providerNames(false), For: Required,
+		Params: []Param{{Name: "takes", Type: TypeDuration, Required: true, Drawn: true, About: "longer than the usual 10 s"}},
+	},
+	{
 		Name:    "stale-resolver",
 		Family:  NameService,
 		About:   "resolvers keep answers for far longer than their times to live say",

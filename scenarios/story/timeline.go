@@ -45,7 +45,7 @@ func (e Event) LostRegions() []string {
 // Silences reports whether a machine may hear nothing of some others, or say
 // nothing to them, while the fault lasts.
 func (e Event) Silences(machine string, machines []Machine) bool {
-	silent := []string{"machine-lost", "lost-after", "paused", "partition", "isolated"}
+	silent := []string{"machine-lost", "lost-after", "paused", "hung", "crash-loop", "slow-start", "bad-push", "no-sockets", "slow-machine", "partition", "isolated"}
 	if e.On == nil || !slices.Contains(silent, e.Fault) {
 		return false
 	}

@@ -41,11 +41,13 @@ type impairment struct {
 	machines    []string
 }
 
-// mild says of faults of which the platform promises that they are felt, if at
+// mild says of faults of which the platform promises that clients feel them, if at
 // all, as slowness, wherever they strike.
 func mild(e story.Event) bool {
 	switch e.Fault {
-	case "clock-step", "clock-drift", "duplication", "reordering":
+	case "clock-step", "clock-drift", "clock-frozen", "duplication", "reordering":
+		return true
+	case "domain-expired": // told of, and not felt for the hour that resolvers keep the delegation
 		return true
 	case "latency":
 		return e.Params.Duration("add") <= 300*time.Millisecond
@@ -61,11 +63,15 @@ func mild(e story.Event) bool {
 	return false
 }
 
-// unnoticed is how long after it a fault may impair that strikes in an instant: a
-// silent connection is given up after a minute, or after two where nobody sends.
+// unnoticed is how long after its end a fault may impair: a silent connection is given
+// up after a minute, or after two where nobody sends, and a zone's change that came
+// last is on its way.
 func unnoticed(e story.Event) time.Duration {
-	if e.Fault == "half-open" {
+	switch e.Fault {
+	case "half-open":
 		return 2 * time.Minute
+	case "zone-spreads-slowly":
+		return e.Params.Duration("takes")
 	}
 	return 0
 }

@@ -280,8 +280,13 @@ func (r roll) value(fault string, p story.Param, s *story.Story) (story.Value, b
 	switch p.Type {
 	case story.TypeDuration:
 		choices := []time.Duration{100 * time.Millisecond, 300 * time.Millisecond, time.Second, 3 * time.Second}
-		if fault == "restarted" {
+		switch fault {
+		case "restarted", "zone-spreads-slowly", "stale-describes":
 			choices = []time.Duration{20 * time.Second, 60 * time.Second}
+		case "slow-start":
+			choices = []time.Duration{5 * time.Second, 20 * time.Second}
+		case "texts-delayed":
+			choices = []time.Duration{time.Minute, 25 * time.Minute}
 		}
 		v.Duration, _ = pick(r, p.Name, choices)
 	case story.TypeOffset:
@@ -314,7 +319,11 @@ func (r roll) value(fault string, p story.Param, s *story.Story) (story.Value, b
 	case story.TypeHosts:
 		v.Names = []string{story.WWW}
 	case story.TypeCount:
-		v.Count, _ = pick(r, p.Name, []int{1, 2, 5})
+		choices := []int{1, 2, 5}
+		if fault == "throttled" {
+			choices = []int{5, 20, 60}
+		}
+		v.Count, _ = pick(r, p.Name, choices)
 	case story.TypeChoice:
 		v.Choice, _ = pick(r, p.Name, p.Among)
 	case story.TypeRate:

@@ -94,7 +94,7 @@ func (g generator) topology() story.Topology {
 		if !g.oneIn(4, "fixed table of %s", name) {
 			r.Seed, r.Understudy = 1, 1
 		}
-		if g.oneIn(6, "scaling of %s", name) {
+		if g.oneIn(3, "scaling of %s", name) {
 			r.Scaling = story.Scaling{Min: r.Proxy, Max: r.Proxy + 1}
 		}
 		t.Regions = append(t.Regions, r)
@@ -204,13 +204,16 @@ func strayed(s *story.Story, machines []story.Machine) bool {
 }
 
 // loud counts the faults of which somebody may be paged: while they last, a
-// region or a DNS provider is struck. If it is a region, names may move.
+// region, a DNS provider or the domain is struck. If it is a region, names may move.
 func (b Budget) loud(s *story.Story, machines []story.Machine) (n int, moves bool) {
 	var all []impairment
 	for _, e := range s.Timeline {
 		all = append(all, impairments(e, machines, s.Lasts)...)
 	}
 	for _, e := range s.Timeline {
+		if e.Fault == "domain-expired" {
+			n++
+		}
 		for _, i := range impairments(e, machines, s.Lasts) {
 			left := b.assess(machines, impairedAt(all, i.from))
 			moves = moves || len(left.whole) > 0

@@ -15,7 +15,7 @@ import (
 func TestStory(t *testing.T) {
 	used, regions := map[string]int{}, map[int]int{}
 	for _, beyond := range []bool{false, true} {
-		for seed := range uint64(200) {
+		for seed := range uint64(300) {
 			name := fmt.Sprintf("swarm-%d", seed)
 			s, err := swarm.Story(name, seed, swarm.Options{Beyond: beyond})
 			require.NoError(t, err)
@@ -78,7 +78,7 @@ expect: {always: [dns-points-somewhere]}
 	c.Add(s, []string{"b", "d"})
 	lines := c.Lines()
 	require.Len(t, lines, len(story.Faults))
-	require.Contains(t, lines, "machine-lost      live 2/1")
-	require.Contains(t, lines, "paused            vps 2")
-	require.Contains(t, lines, "clock-step        never")
+	require.Contains(t, lines, "machine-lost          live 2/1")
+	require.Contains(t, lines, "paused                vps 2")
+	require.Contains(t, lines, "clock-step            never")
 }
