@@ -422,7 +422,12 @@ func (e *endpoint) lose(x event) {
 		e.firstLost = e.w.now()
 		e.queued = e.w.path(e.m, e.peer.m).hold
 	}
-	e.held = append(e.held, x)
+	// What was under way when a link was cut is lost later than what was sent next.
+	i := len(e.held)
+	for i > 0 && e.held[i-1].sent > x.sent {
+		i--
+	}
+	e.held = slices.Insert(e.held, i, x)
 	if x.kind == credit {
 		e.wait() // it asks for no answer
 		return
