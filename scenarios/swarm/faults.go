@@ -135,8 +135,13 @@ func (r roll) event(f story.Fault, s *story.Story, machines []story.Machine) (st
 // target chooses what a fault strikes.
 func (r roll) target(kind story.Kind, f story.Fault, s *story.Story, machines []story.Machine) (*story.Selector, bool) {
 	var all []story.Selector
+	felt := func(names []string) bool {
+		return slices.ContainsFunc(machines, func(m story.Machine) bool {
+			return slices.Contains(names, m.Name) && (f.Roles == nil || slices.Contains(f.Roles, m.Role))
+		})
+	}
 	add := func(x story.Selector) {
-		if len(x.Match(machines)) > 0 && !slices.ContainsFunc(all, func(y story.Selector) bool { return x.String() == y.String() }) {
+		if felt(x.Match(machines)) && !slices.ContainsFunc(all, func(y story.Selector) bool { return x.String() == y.String() }) {
 			all = append(all, x)
 		}
 	}

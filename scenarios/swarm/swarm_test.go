@@ -14,13 +14,15 @@ import (
 func TestStory(t *testing.T) {
 	used, regions := map[string]int{}, map[int]int{}
 	for _, beyond := range []bool{false, true} {
-		for seed := range uint64(120) {
+		for seed := range uint64(250) {
 			name := fmt.Sprintf("swarm-%d", seed)
 			s, err := swarm.Story(name, seed, swarm.Options{Beyond: beyond})
 			require.NoError(t, err)
-			again, err := swarm.Story(name, seed, swarm.Options{Beyond: beyond})
-			require.NoError(t, err)
-			require.Equal(t, string(story.Format(s)), string(story.Format(again)))
+			if seed%5 == 0 {
+				again, err := swarm.Story(name, seed, swarm.Options{Beyond: beyond})
+				require.NoError(t, err)
+				require.Equal(t, string(story.Format(s)), string(story.Format(again)))
+			}
 			for _, e := range s.Timeline {
 				used[e.Fault]++
 			}
