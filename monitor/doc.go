@@ -25,6 +25,9 @@
 // it, a vantage still recovers, at the price of a page too many. What was seen is
 // kept as well (package record), for people: nothing is decided by it.
 //
+// Names are kept, too: what a name server or the zone above denies is told of, and
+// looked after at once, as somebody may have changed it by hand.
+//
 // What may fail: peers, providers, name servers and SMS gateways may all be
 // away or slow for as long as they like; each is tried again, apart from the
 // others, and the incident's story says what is half done. What only a person

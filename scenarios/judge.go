@@ -175,15 +175,17 @@ func (p *platform) names(watched []string) oracle.Names {
 	for _, m := range p.with(story.RoleVPS, nil) {
 		n.Targets[p.addr(m.Name).String()] = ""
 	}
+	over, _, _ := p.story.Over()
 	n.Slow = map[string]time.Duration{}
 	for _, e := range p.story.Timeline {
 		switch e.Fault {
 		case "zone-spreads-slowly":
 			n.Slow[e.On.Name] += e.Params.Duration("takes")
 		case "records-deleted":
+			at, _ := e.Heals()
 			for i := range e.Times {
-				at := e.Strike(i)
-				n.Meddled = append(n.Meddled, oracle.Meddling{Provider: e.On.Name, From: at, Until: at + e.For + propagation})
+				// An authority that is struck by another fault may hear of it as late as that is over.
+				n.Meddled = append(n.Meddled, oracle.Meddling{Provider: e.On.Name, From: e.Strike(i), Until: max(over, at) + propagation})
 			}
 		}
 	}

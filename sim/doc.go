@@ -39,8 +39,9 @@
 // The examples below show it whole, and [Run].
 //
 // Faults are ordinary calls at a chosen instant: [Link.Cut], [World.Impair],
-// [World.Reset], [Machine.Pause], [Machine.PowerOff], [Process.Kill], [Clock.Step].
-// Those that take a duration heal by themselves; [World.At] calls anything later.
+// [World.Reset], [Machine.Pause], [Machine.Hang], [Machine.Exhaust],
+// [Machine.PowerOff], [Process.Kill], [Clock.Step]. Those that take a duration heal by
+// themselves; [World.At] calls anything later.
 // [Conditions] lists what a network does wrong. Disks lose what was not synced when
 // the power goes; under [Disk.Impair] and [Disk.Rot] they fill up, fail, hang and lie.
 //
@@ -62,8 +63,8 @@
 // The network keeps the promises of Linux: streams retransmit, handshakes are
 // tried again after 1, 3, 7, 15, 31 and 63 s and fail after 127 s, unanswered
 // bytes after 924.6 s, an idle connection to a silent host after 150 s; a dead
-// process answers with a reset, a dead or paused host with nothing. Streams carry
-// at most 256 KiB that the peer has not read. Loopback addresses and "localhost"
+// process answers with a reset, a dead or paused host with nothing, and for a
+// process that hangs its host says that it is there. Streams carry at most 256 KiB that the peer has not read. Loopback addresses and "localhost"
 // mean the machine's own address, which others reach too.
 //
 // One run is one testing/synctest bubble in a process of its own, so that no

@@ -13,7 +13,7 @@
 // faults belong to the world around, and to fakes/faulty.
 //
 // Each message is logged as "sms accepted" with provider, to, from, body and id,
-// and then as "sms delivered" or "sms not delivered".
+// and then as "sms delivered", "sms delivered late" or "sms not delivered".
 //
 // Start reading at Twilio and SNS, or at RunTwilio and RunSNS.
 package sms

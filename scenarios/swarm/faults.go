@@ -142,8 +142,13 @@ func (r roll) target(kind story.Kind, f story.Fault, s *story.Story, machines []
 		return gone || some && !slices.Contains(roles, m.Role)
 	})
 	var all []story.Selector
+	felt := func(names []string) bool {
+		return slices.ContainsFunc(machines, func(m story.Machine) bool {
+			return slices.Contains(names, m.Name) && (f.Roles == nil || slices.Contains(f.Roles, m.Role))
+		})
+	}
 	add := func(x story.Selector) {
-		if len(x.Match(machines)) > 0 && !slices.ContainsFunc(all, func(y story.Selector) bool { return x.String() == y.String() }) {
+		if felt(x.Match(machines)) && !slices.ContainsFunc(all, func(y story.Selector) bool { return x.String() == y.String() }) {
 			all = append(all, x)
 		}
 	}
