@@ -55,7 +55,7 @@ func printFaults(out io.Writer) {
 			}
 			fmt.Fprint(out, heading)
 			heading, first = "", false
-			fmt.Fprintf(out, "  %-16s %s\n  %-16s promise: %s\n", f.Name, f.About, "", f.Promise)
+			fmt.Fprintf(out, "  %-19s %s\n  %-19s promise: %s\n", f.Name, f.About, "", f.Promise)
 		}
 	}
 }

@@ -27,9 +27,11 @@ func (c *Coverage) Add(s *story.Story, idle []string) {
 			continue
 		}
 		on := e.On.Match(machines)
+		spec, _ := story.FindFault(e.Fault)
 		for _, m := range machines {
 			x := strike{e.Fault, m.Role, m.Region}
-			if !seen[x] && slices.Contains(on, m.Name) {
+			felt := spec.Roles == nil || slices.Contains(spec.Roles, m.Role)
+			if !seen[x] && felt && slices.Contains(on, m.Name) {
 				seen[x] = true
 				c.stories[x]++
 			}
@@ -41,14 +43,14 @@ func (c *Coverage) Add(s *story.Story, idle []string) {
 // it struck, each with the number of stories in us-east, in eu-west, and outside
 // where there are any: "live 12/9".
 func (c *Coverage) Lines() []string {
-	const columns = 100
+	const columns, first = 100, 19
 	var regions []string
 	for _, h := range story.LiveHosts {
 		regions = append(regions, h.Region)
 	}
 	var lines []string
 	for _, f := range story.Faults {
-		line, empty := fmt.Sprintf("%-16s", f.Name), true
+		line, empty := fmt.Sprintf("%-*s", first, f.Name), true
 		for _, role := range story.Roles {
 			counts, sum := []string{}, 0
 			for _, region := range regions {
@@ -65,7 +67,7 @@ func (c *Coverage) Lines() []string {
 			empty = false
 			if text = "  " + role + " " + text; len(line)+len(text) > columns {
 				lines = append(lines, line)
-				line = strings.Repeat(" ", 16)
+				line = strings.Repeat(" ", first)
 			}
 			line += text
 		}
