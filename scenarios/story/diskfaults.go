@@ -9,6 +9,9 @@ var (
 	keeping = []string{RoleVPS, RoleStore}
 	// reading are those that look at theirs now and then: at certificates and keys.
 	reading = []string{RoleVPS, RoleStore, RoleProxy, RoleLive, RoleSeed, RoleUnderstudy}
+	// forgetful are those that may lose what they have kept. S3 may not: that is what
+	// leases rest on, and why it has more than one copy.
+	forgetful = []string{RoleVPS}
 )
 
 var diskFaults = []Fault{
@@ -54,7 +57,7 @@ var diskFaults = []Fault{
 		Family:  Disk,
 		About:   "a disk says that it has synced, and has not; at the end the power is lost for 5 s, and all that with it",
 		Promise: "who starts with an older memory, or none, asks the others first: a page comes twice at most",
-		On:      disks, Roles: keeping, For: Required,
+		On:      []Kind{ByVPS, ByMachine, ByRole}, Roles: forgetful, For: Required,
 	},
 	{
 		Name:    "torn-write",
@@ -69,6 +72,6 @@ var diskFaults = []Fault{
 		Family:  Disk,
 		About:   "a bit of each file in /var has flipped, and processes start anew from that; a copy is put back at the end",
 		Promise: "a vantage drops what was damaged, and starts without it",
-		On:      disks, Roles: keeping, For: Required,
+		On:      []Kind{ByVPS, ByMachine, ByRole}, Roles: forgetful, For: Required,
 	},
 }

@@ -34,8 +34,8 @@
 //
 // Durations are written 250ms, 90s, 1h30m, 2d, and are more than 0. All times
 // are offsets from the start. Shares are percentages with at most two decimals:
-// 99.9%. Names are small letters, digits and dashes, a letter first. A host may
-// leave out .espra.com: www, us-1.live.
+// 99.9%. Rates are 64KB/s or 1MB/s, of 1000 bytes. Names are small letters, digits
+// and dashes, a letter first. A host may leave out .espra.com: www, us-1.live.
 //
 // # Topology
 //

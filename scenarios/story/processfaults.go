@@ -1,6 +1,12 @@
 package story
 
+import "slices"
+
 // The faults of machines, and of what runs on them.
+
+// supervised are the roles whose processes are started again: all but those of
+// clients, for a browser that is killed is gone.
+var supervised = slices.DeleteFunc(slices.Clone(Roles), func(r string) bool { return r == RoleBrowser || r == RolePublisher })
 
 var processFaults = []Fault{
 	{
@@ -29,14 +35,14 @@ var processFaults = []Fault{
 		Family:  Process,
 		About:   "the processes of a machine die at once and its host resets their connections",
 		Promise: "parents start them again; clients reconnect and are told of any gap",
-		On:      []Kind{ByMachine, ByRole, ByVPS}, For: Never,
+		On:      []Kind{ByMachine, ByRole, ByVPS}, Roles: supervised, For: Never,
 	},
 	{
 		Name:    "killed-after",
 		Family:  Process,
 		About:   "of a machine the process is killed that has the n-th effect: sends bytes, or syncs a file",
 		Promise: "whatever step it was, it is completed; nobody is told more than twice, and nothing is half done",
-		On:      []Kind{ByMachine, ByRole, ByVPS}, For: Never,
+		On:      []Kind{ByMachine, ByRole, ByVPS}, Roles: supervised, For: Never,
 		Params: []Param{{Name: "effects", Type: TypeCounts, Required: true, Drawn: true, About: "which one it is, counted from the fault's start"}},
 	},
 	{

@@ -63,6 +63,16 @@ func mild(e story.Event) bool {
 	return false
 }
 
+// gray says of faults that leave a machine to be reached and of little use: nobody
+// turns to another one, as from a machine that is silent.
+func gray(e story.Event) bool {
+	switch e.Fault {
+	case "latency", "jitter", "bandwidth", "loss", "burst-loss", "corruption", "mtu-drop":
+		return !mild(e)
+	}
+	return false
+}
+
 // unnoticed is how long after its end a fault may impair: a silent connection is given
 // up after a minute, or after two where nobody sends, and a zone's change that came
 // last is on its way.

@@ -27,9 +27,11 @@ func (c *Coverage) Add(s *story.Story, idle []string) {
 			continue
 		}
 		on := e.On.Match(machines)
+		spec, _ := story.FindFault(e.Fault)
 		for _, m := range machines {
 			x := strike{e.Fault, m.Role, m.Region}
-			if !seen[x] && slices.Contains(on, m.Name) {
+			felt := spec.Roles == nil || slices.Contains(spec.Roles, m.Role)
+			if !seen[x] && felt && slices.Contains(on, m.Name) {
 				seen[x] = true
 				c.stories[x]++
 			}

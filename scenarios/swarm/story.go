@@ -195,16 +195,20 @@ func (g generator) expect(s *story.Story) {
 // strayed tells whether connections may be elsewhere than before: somebody on
 // their way was struck.
 func strayed(s *story.Story, machines []story.Machine) bool {
-	return slices.ContainsFunc(s.Timeline, func(e story.Event) bool {
-		on := e.On.Match(machines)
-		return !mild(e) && slices.ContainsFunc(machines, func(m story.Machine) bool {
-			return slices.Contains(tiers, m.Role) && slices.Contains(on, m.Name)
-		})
+	return slices.ContainsFunc(s.Timeline, func(e story.Event) bool { return !mild(e) && onTheWay(e, machines) })
+}
+
+// onTheWay tells whether a fault strikes machines through which clients are served.
+func onTheWay(e story.Event, machines []story.Machine) bool {
+	on := e.On.Match(machines)
+	return slices.ContainsFunc(machines, func(m story.Machine) bool {
+		return slices.Contains(tiers, m.Role) && slices.Contains(on, m.Name)
 	})
 }
 
 // loud counts the faults of which somebody may be paged: while they last, a
-// region, a DNS provider or the domain is struck. If it is a region, names may move.
+// region, a DNS provider or the domain is struck, or clients wait for somebody who answers badly.
+// If it is a region, names may move.
 func (b Budget) loud(s *story.Story, machines []story.Machine) (n int, moves bool) {
 	var all []impairment
 	for _, e := range s.Timeline {
@@ -217,7 +221,9 @@ func (b Budget) loud(s *story.Story, machines []story.Machine) (n int, moves boo
 		for _, i := range impairments(e, machines, s.Lasts) {
 			left := b.assess(machines, impairedAt(all, i.from))
 			moves = moves || len(left.whole) > 0
-			if len(left.whole) > 0 || len(left.providers) > 0 {
+			badly := gray(e) && onTheWay(e, machines)
+			moves = moves || badly
+			if len(left.whole) > 0 || len(left.providers) > 0 || badly {
 				n++
 				break
 			}

@@ -64,12 +64,13 @@ title: t
 story: s
 starts: 2026-03-02T14:00:00Z
 lasts: 10m
-topology: {regions: {us-east: {}, eu-west: {}}}
+topology: {regions: {us-east: {seed: 1}, eu-west: {}}}
 timeline:
   - {id: a, at: 1m, fault: machine-lost, on: role live in us-east, for: 1m}
   - {id: b, at: 1m, fault: machine-lost, on: machine eu-west-live-1, for: 1m}
   - {id: c, at: 1m, fault: paused, on: vps london, for: 1m}
   - {id: d, at: 1m, fault: clock-step, on: vps london, by: 5s}
+  - {id: e, at: 1m, fault: disk-full, on: region us-east, for: 1m}
 expect: {always: [dns-points-somewhere]}
 `))
 	require.NoError(t, err)
@@ -81,4 +82,5 @@ expect: {always: [dns-points-somewhere]}
 	require.Contains(t, lines, "machine-lost          live 2/1")
 	require.Contains(t, lines, "paused                vps 2")
 	require.Contains(t, lines, "clock-step            never")
+	require.Contains(t, lines, "disk-full             s3 2/0", "what keeps nothing on its disk does not count")
 }
