@@ -1,7 +1,9 @@
 package scenarios
 
 import (
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -235,6 +237,22 @@ expect: {always: [dns-points-somewhere]}
 }
 
 type events []sim.Event
+
+// observed gives what a world has told so far, from now on.
+func observed(w *sim.World) func() events {
+	var mu sync.Mutex
+	var seen events
+	w.Observe(func(e sim.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen = append(seen, e)
+	})
+	return func() events {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(seen)
+	}
+}
 
 // of gives those of a kind, of one machine or, without a name, of all.
 func (all events) of(kind, machine string) events {

@@ -18,16 +18,15 @@ func TestTextsDelayed(t *testing.T) {
 `)
 	sim.TestWith(t, sim.Options{Start: s.Starts}, func(t *testing.T, w *sim.World) {
 		_, watch, strikes, _ := struck(t, w, s)
-		var seen events
-		w.Observe(func(e sim.Event) { seen = append(seen, e) })
+		seen := observed(w)
 		strikes["late"].begin()
 		strikes["expired"].begin()
 		time.Sleep(20 * time.Minute)
-		require.Len(t, seen.of("log: sms delivered late", ""), 0)
+		require.Len(t, seen().of("log: sms delivered late", ""), 0)
 		taken := len(watch.texts)
 		require.Equal(t, 4, taken, "two copies for each of two admins")
 		time.Sleep(10 * time.Minute)
-		late := seen.of("log: sms delivered late", "")
+		late := seen().of("log: sms delivered late", "")
 		require.Len(t, late, taken)
 		require.Equal(t, "25m0s", late[0].Get("late"))
 		require.Len(t, watch.texts, taken)
@@ -36,6 +35,6 @@ func TestTextsDelayed(t *testing.T) {
 		strikes["expired"].heal()
 		time.Sleep(5 * time.Minute)
 		require.Len(t, watch.texts, taken+2, "and one all-clear for each")
-		require.Len(t, seen.of("log: sms delivered", ""), 2)
+		require.Len(t, seen().of("log: sms delivered", ""), 2)
 	})
 }

@@ -33,26 +33,25 @@ expect: {always: [dns-points-somewhere]}
 	require.NoError(t, err)
 	sim.TestWith(t, sim.Options{Start: s.Starts}, func(t *testing.T, w *sim.World) {
 		p, _, strikes, _ := struck(t, w, s)
-		var seen events
-		w.Observe(func(e sim.Event) { seen = append(seen, e) })
+		seen := observed(w)
 		twin := p.hosts["us-east-live-1"+twinSuffix]
 		require.False(t, twin.On())
 		strikes["copy"].begin()
 		time.Sleep(time.Minute)
-		refused := seen.of("log: seed refuses", twin.Name())
+		refused := seen().of("log: seed refuses", twin.Name())
 		require.NotEmpty(t, refused)
 		require.Regexp(t, "^the name us-east-live-1 is that of incarnation [0-9]+ at "+p.addr("us-east-live-1").String(), refused[0].Get("reason"))
-		require.Empty(t, seen.of("log: node left", ""))
+		require.Empty(t, seen().of("log: node left", ""))
 		require.EqualValues(t, 1, strikes["copy"].touched())
 
 		strikes["lost"].begin()
 		time.Sleep(3 * time.Minute)
-		joined := seen.of("log: node joined", "us-east-seed-1")
+		joined := seen().of("log: node joined", "us-east-seed-1")
 		require.Len(t, joined, 1, "the copy")
 		strikes["copy"].heal()
 		strikes["lost"].heal()
 		time.Sleep(3 * time.Minute)
 		require.False(t, twin.On())
-		require.Len(t, seen.of("log: node joined", "us-east-seed-1"), 2, "the node")
+		require.Len(t, seen().of("log: node joined", "us-east-seed-1"), 2, "the node")
 	})
 }

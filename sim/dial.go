@@ -155,10 +155,7 @@ func (p *Process) dialStream(ctx context.Context, target netip.AddrPort) (net.Co
 		w.mu.Unlock()
 		return nil, errDead
 	}
-	if err := p.m.descriptor("socket"); err != nil {
-		w.mu.Unlock()
-		return nil, err
-	}
+	d.err = p.m.descriptor("socket")
 	w.records.dials = append(w.records.dials, d)
 	w.mu.Unlock()
 	w.wake()
@@ -187,6 +184,12 @@ func (p *Process) dialStream(ctx context.Context, target netip.AddrPort) (net.Co
 // one instant cannot be told apart yet: they form a batch, travel together, and
 // get their own names by what they first send.
 func (w *World) commitDials(dials []*dial) {
+	dials = slices.DeleteFunc(dials, func(d *dial) bool {
+		if d.err != nil {
+			w.deny(d.proc, d.target.String(), d.finish)
+		}
+		return d.err != nil
+	})
 	for i := 0; i < len(dials); {
 		j := i + 1
 		for j < len(dials) && dials[j].proc == dials[i].proc && dials[j].target == dials[i].target {

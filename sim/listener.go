@@ -99,7 +99,7 @@ func (p *Process) Listen(network, address string) (net.Listener, error) {
 	return b.open, nil
 }
 
-// do binds at once, or, for port 0, in its turn.
+// do binds at once, or, for port 0 or without a descriptor, in its turn.
 func (b *bind) do() error {
 	w := b.proc.w
 	w.mu.Lock()
@@ -107,11 +107,8 @@ func (b *bind) do() error {
 		w.mu.Unlock()
 		return errDead.Err
 	}
-	if err := b.proc.m.descriptor("socket"); err != nil {
-		w.mu.Unlock()
-		return err
-	}
-	if b.key.port != 0 {
+	b.err = b.proc.m.descriptor("socket")
+	if b.key.port != 0 && b.err == nil {
 		b.bind()
 		w.mu.Unlock()
 		return b.err
@@ -129,6 +126,10 @@ func (b *bind) do() error {
 }
 
 func (b *bind) commit() {
+	if b.err != nil {
+		b.proc.w.deny(b.proc, b.key.network+" "+b.name, func() { close(b.done) })
+		return
+	}
 	b.key.port = b.proc.m.freePort(b.key.network)
 	if b.key.port == 0 {
 		b.err = os.NewSyscallError("bind", syscall.EADDRINUSE)

@@ -301,6 +301,19 @@ func (m *Machine) descriptor(call string) error {
 	return os.NewSyscallError(call, syscall.EMFILE)
 }
 
+// deny has a call of a process that found no descriptor fail in a moment: at a
+// nanosecond of its own, for what a process does next must not hang on which of two
+// calls failed first.
+func (w *World) deny(p *Process, what string, fail func()) {
+	what = "no descriptor of " + p.name + " for " + what
+	offset := 1 + below(w.choice(p.m.name, what, w.count(p.m.name+" "+what)), int64(time.Microsecond))
+	w.at(w.now()+offset, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		fail()
+	})
+}
+
 // stands tells whether the processes of the machine stand still.
 func (m *Machine) stands() bool { return m.paused || m.hung }
 

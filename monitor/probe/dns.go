@@ -35,16 +35,21 @@ func names(m nodes.Machine, name string, o Options, d dnsOptions) Probe {
 		for i := range places {
 			places[i] = i
 		}
+		turn, gone := int(n%uint64(len(d.servers))), ""
 		nodes.FanOut(ctx, m, l.label, places, func(ctx context.Context, i int) {
 			errs[i] = d.ask(ctx, m, d.servers[i], o, n)
-			if errs[i] == nil && i == int(n%uint64(len(d.servers))) {
-				errs[i] = d.askAlso(ctx, m, d.servers[i], o, n)
+			if errs[i] == nil && i == turn {
+				gone, errs[i] = d.askAlso(ctx, m, d.servers[i], o, n)
 			}
 		})
 		l.phases = append(l.phases, Phase{FirstByte, m.Elapsed() - start})
 		r := l.result(d.join(errs))
 		for i, err := range errs {
-			if err != nil && len(errs) > 1 {
+			switch {
+			case err == nil || len(errs) == 1:
+			case i == turn && gone != "":
+				r.Parts = append(r.Parts, gone)
+			default:
 				r.Parts = append(r.Parts, d.servers[i])
 			}
 		}
@@ -87,16 +92,17 @@ func (d dnsOptions) ask(ctx context.Context, m nodes.Machine, server string, o O
 
 // askAlso asks a server for the further names. What is gone from a zone is gone
 // from all its servers, so they take turns. Whether a server answers at all is
-// judged by the first question alone, so that many names fail no more often.
-func (d dnsOptions) askAlso(ctx context.Context, m nodes.Machine, server string, o Options, n uint64) error {
+// judged by the first question alone, so that many names fail no more often. It gives
+// the name that is gone.
+func (d dnsOptions) askAlso(ctx context.Context, m nodes.Machine, server string, o Options, n uint64) (gone string, err error) {
 	for _, name := range d.also {
 		one := dnsOptions{name: name, kind: dns.TypeA, rcode: dns.RcodeSuccess}
 		var e *Error
 		if err := one.ask(ctx, m, server, o, n); errors.As(err, &e) && e.Phase == Check {
-			return &Error{e.Phase, fmt.Errorf("%s: %w", name, e.Err)}
+			return name, &Error{e.Phase, fmt.Errorf("%s: %w", name, e.Err)}
 		}
 	}
-	return nil
+	return "", nil
 }
 
 // referral gives the name servers to which a parent's server refers (RFC 1034,

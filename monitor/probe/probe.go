@@ -43,7 +43,7 @@ type Result struct {
 	Phases []Phase
 	Note   string // worth telling although nothing failed, such as the days that a certificate has left
 	Err    error
-	Parts  []string // of a target with several parts, such as servers: those that failed
+	Parts  []string // of a target with several parts, such as servers or names: those that failed
 }
 
 // ErrUnseen is in the error of a probe that got no sight of what it judges. Its

@@ -88,3 +88,44 @@ func TestActsOn(t *testing.T) {
 		require.Subset(t, story.Roles, roles, name)
 	}
 }
+
+// What a fault impairs, and for how long.
+func TestImpairments(t *testing.T) {
+	topology := story.Topology{
+		Regions: []story.Region{{Name: "us-east", Zones: 1, Proxy: 2, Live: 1}}, VPS: []string{"fremont"},
+		DNS: story.DNS{Providers: []string{"linode", "digitalocean"}}, SMS: []string{"twilio", "sns"},
+	}
+	machines := topology.Machines()
+	linode := (&story.Selector{Kind: story.ByProvider, Name: "linode"}).Match(machines)
+	for _, c := range []struct {
+		fault  string
+		on     story.Selector
+		params story.Values
+		until  time.Duration // 0 if nothing is impaired
+		names  []string
+	}{
+		{fault: "hung", on: story.Selector{Kind: story.ByVPS, Name: "fremont"}, until: 3 * time.Minute, names: []string{"fremont"}},
+		{fault: "records-deleted", on: story.Selector{Kind: story.ByProvider, Name: "linode"}, until: 3 * time.Minute, names: linode},
+		{
+			fault: "zone-spreads-slowly", on: story.Selector{Kind: story.ByProvider, Name: "linode"}, until: 4 * time.Minute, names: linode,
+			params: story.Values{{Name: "takes", Duration: time.Minute}},
+		},
+		{fault: "texts-delayed", on: story.Selector{Kind: story.ByProvider, Name: "twilio"}, until: 3 * time.Minute, names: []string{"twilio-api"}},
+		{fault: "clock-frozen", on: story.Selector{Kind: story.ByRegion, Name: "us-east"}},
+		{fault: "domain-expired", on: story.Selector{Kind: story.ByRole, Name: "com"}},
+	} {
+		t.Run(c.fault, func(t *testing.T) {
+			e := story.Event{Fault: c.fault, On: &c.on, At: time.Minute, For: time.Minute, Times: 1, Params: c.params}
+			all := impairments(e, machines, time.Hour)
+			if c.until == 0 {
+				require.Empty(t, all)
+				return
+			}
+			require.Equal(t, []impairment{{time.Minute, c.until, c.names}}, all)
+		})
+	}
+	expired := story.Event{Fault: "domain-expired", On: &story.Selector{Kind: story.ByRole, Name: "com"}, At: time.Minute, For: time.Minute, Times: 1}
+	loud, moves := Declared.loud(&story.Story{Topology: topology, Timeline: []story.Event{expired}, Lasts: time.Hour}, machines)
+	require.Equal(t, 1, loud, "somebody is told")
+	require.False(t, moves)
+}
