@@ -153,6 +153,7 @@ func TestFurtherNames(t *testing.T) {
 		}
 		require.Equal(t, probe.Check, r.Failed())
 		require.EqualError(t, r.Err, "check: 1 of 3 servers: "+target.Servers[1]+": www.espra.com: rcode NXDOMAIN, want NOERROR")
+		require.Equal(t, []string{"www.espra.com"}, r.Parts, "whoever denies it, it is the name that fails")
 	}
 }
 
