@@ -2,6 +2,7 @@ package sim_test
 
 import (
 	"context"
+	"fmt"
 	"syscall"
 	"testing"
 	"time"
@@ -74,6 +75,49 @@ func TestHangAndPause(t *testing.T) {
 			b.Resume()
 			time.Sleep(time.Second)
 			require.Equal(t, "out", (<-atClient).text)
+		})
+	}
+}
+
+// What processes did one after another while they stood still takes effect one
+// after another, and before what they do next: at one instant the three connections
+// would be told apart by what they send, and events would be told by name.
+func TestTurnsAreKept(t *testing.T) {
+	for _, still := range []struct {
+		name     string
+		from, to func(*sim.Machine)
+	}{
+		{"hang", (*sim.Machine).Hang, (*sim.Machine).Unhang},
+		{"pause", (*sim.Machine).Pause, (*sim.Machine).Resume},
+	} {
+		t.Run(still.name, func(t *testing.T) {
+			sim.Test(t, func(t *testing.T, w *sim.World) {
+				a, b := w.NewMachine("a"), w.NewMachine("b")
+				_, err := b.Listen("tcp", ":8")
+				require.NoError(t, err)
+				var told, arrived []string
+				w.Observe(func(e sim.Event) { told = append(told, e.Kind) })
+				w.ObserveDeliveries(func(d sim.Delivery) {
+					if d.Kind == "seg" {
+						arrived = append(arrived, fmt.Sprint(d.Conn, " ", d.Size))
+					}
+				})
+				still.from(a)
+				for _, text := range []string{"3", "02", "1"} {
+					go func() {
+						c, err := a.DialContext(context.Background(), "tcp", "b:8")
+						require.NoError(t, err)
+						write(t, c, text)
+					}()
+					a.Console().Emit(text)
+					time.Sleep(time.Second)
+				}
+				still.to(a)
+				a.Console().Emit("0")
+				time.Sleep(time.Second)
+				require.Equal(t, []string{"3", "02", "1", "0"}, told)
+				require.ElementsMatch(t, []string{"a>b:8#0 1", "a>b:8#1 2", "a>b:8#2 1"}, arrived)
+			})
 		})
 	}
 }

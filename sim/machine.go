@@ -40,9 +40,10 @@ type Machine struct {
 	crashes      []*Crash
 
 	// What waits for the end of a pause, or of a hang.
-	heldEvents  []event // arrivals
-	heldSends   []event // from the kernel
-	heldRecords records // of processes
+	heldEvents  []event   // arrivals
+	heldSends   []event   // from the kernel
+	heldRecords []records // of processes, those of one instant together
+	catchingUp  bool      // the next of them is scheduled
 }
 
 // MachineOption says more about a new machine.
@@ -179,9 +180,10 @@ func (m *Machine) powerOff() {
 	m.sockets = map[portKey]*socket{}
 	m.disk.crash()
 	m.exhausted = false
+	m.heldRecords = nil
 	if m.hung {
 		m.hung = false
-		m.moving(true)
+		m.moving()
 	}
 	m.release(true)
 	m.w.rerouted()
@@ -235,14 +237,14 @@ func (m *Machine) release(drop bool) {
 	arrivals, sends := m.heldEvents, m.heldSends
 	m.heldEvents, m.heldSends = nil, nil
 	for i := range arrivals {
-		m.w.schedule(m.w.now(), arrivals[i])
+		m.w.schedule(m.w.now()+int64(i), arrivals[i])
 	}
 	if !drop {
 		for _, x := range sends {
 			x.end.peer.transmit(x)
 		}
 	}
-	m.moving(drop)
+	m.moving()
 }
 
 // Hang has all processes of the machine stand still while its kernel goes on, as
@@ -265,7 +267,7 @@ func (m *Machine) Unhang() {
 	m.w.mu.Lock()
 	if m.hung {
 		m.hung = false
-		m.moving(false)
+		m.moving()
 	}
 	m.w.mu.Unlock()
 	m.w.wake()
@@ -325,16 +327,48 @@ func (m *Machine) still() {
 }
 
 // moving lets the clocks and the processes go on, if nothing else keeps them.
-func (m *Machine) moving(drop bool) {
+func (m *Machine) moving() {
 	if m.stands() {
 		return
 	}
 	m.clock.frozen = -1
-	done := m.heldRecords
-	m.heldRecords = records{}
-	if !drop {
-		m.w.records.join(&done)
+	m.catchUp()
+}
+
+// catchUp gives effect to what the processes did while they stood still: a
+// nanosecond apart and in the order in which they did it, for what took turns then
+// must not race now. What they do meanwhile waits behind it.
+func (m *Machine) catchUp() {
+	if len(m.heldRecords) == 0 || m.catchingUp {
+		return
 	}
+	m.catchingUp = true
+	m.w.at(m.w.now()+1, func() {
+		m.w.mu.Lock()
+		defer m.w.mu.Unlock()
+		m.catchingUp = false
+		if m.stands() || len(m.heldRecords) == 0 {
+			return
+		}
+		m.w.records.join(&m.heldRecords[0])
+		m.heldRecords = m.heldRecords[1:]
+		m.w.catching = m
+		m.catchUp()
+	})
+}
+
+// holds tells whether what a process of the machine does has to wait.
+func (m *Machine) holds() bool {
+	return m.stands() || len(m.heldRecords) > 0 && m.w.catching != m
+}
+
+// hold gives the records that what is done in the n-th commit of the world joins.
+func (m *Machine) hold() *records {
+	n := m.w.commits
+	if last := len(m.heldRecords) - 1; last < 0 || m.heldRecords[last].commit != n {
+		m.heldRecords = append(m.heldRecords, records{commit: n})
+	}
+	return &m.heldRecords[len(m.heldRecords)-1]
 }
 
 // Processes lists the live processes of the machine by name, the console left
@@ -408,6 +442,9 @@ func (m *Machine) Console() *Process { return m.consoleProcess() }
 func (m *Machine) Held() int {
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()
-	r := &m.heldRecords
-	return len(m.heldEvents) + len(m.heldSends) + len(r.events) + len(r.binds) + len(r.accepts) + len(r.dials) + len(r.packets) + len(r.dirty) + len(r.exits)
+	n := len(m.heldEvents) + len(m.heldSends)
+	for i := range m.heldRecords {
+		n += m.heldRecords[i].len()
+	}
+	return n
 }

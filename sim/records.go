@@ -17,6 +17,8 @@ type records struct {
 	packets []*packet
 	dirty   []*endpoint
 	exits   []*Process
+
+	commit uint64 // that found them, where they are held
 }
 
 type recordedEvent struct {
@@ -28,8 +30,8 @@ func (r *records) tell(p *Process, e Event) {
 	r.events = append(r.events, recordedEvent{p, e})
 }
 
-func (r *records) empty() bool {
-	return len(r.events)+len(r.binds)+len(r.accepts)+len(r.dials)+len(r.packets)+len(r.dirty)+len(r.exits) == 0
+func (r *records) len() int {
+	return len(r.events) + len(r.binds) + len(r.accepts) + len(r.dials) + len(r.packets) + len(r.dirty) + len(r.exits)
 }
 
 func (r *records) join(o *records) {
@@ -43,16 +45,17 @@ func (r *records) join(o *records) {
 }
 
 // taken moves the records out of *list that may take effect now: those of dead
-// processes are dropped, those of machines that stand still go to the machine's own list.
-func taken[T any](list *[]T, proc func(T) *Process, held func(*Machine) *[]T) []T {
+// processes are dropped, those of machines that stand still, or have not caught up
+// yet, go to the machine's own lists.
+func taken[T any](list *[]T, proc func(T) *Process, held func(*records) *[]T) []T {
 	all := *list
 	keep := all[:0]
 	for _, x := range all {
 		p := proc(x)
 		switch {
 		case p != nil && p.dead:
-		case p != nil && p.m.stands():
-			h := held(p.m)
+		case p != nil && p.m.holds():
+			h := held(p.m.hold())
 			*h = append(*h, x)
 		default:
 			keep = append(keep, x)
@@ -66,20 +69,21 @@ func taken[T any](list *[]T, proc func(T) *Process, held func(*Machine) *[]T) []
 // that woke a goroutine, so that the world is no longer quiet.
 func (w *World) commit() bool {
 	r := &w.records
-	if r.empty() {
+	if r.len() == 0 {
 		return false
 	}
 	w.woke = false
+	w.commits++
 	// Events first: the last words of a process that then left still count.
 	if len(r.events) > 0 {
-		events := taken(&r.events, func(e recordedEvent) *Process { return e.proc }, func(m *Machine) *[]recordedEvent { return &m.heldRecords.events })
+		events := taken(&r.events, func(e recordedEvent) *Process { return e.proc }, func(r *records) *[]recordedEvent { return &r.events })
 		slices.SortStableFunc(events, compareEvents)
 		for i := range events {
 			w.tell(&events[i].event)
 		}
 	}
 	if len(r.binds) > 0 {
-		binds := taken(&r.binds, func(b *bind) *Process { return b.proc }, func(m *Machine) *[]*bind { return &m.heldRecords.binds })
+		binds := taken(&r.binds, func(b *bind) *Process { return b.proc }, func(r *records) *[]*bind { return &r.binds })
 		slices.SortStableFunc(binds, func(a, b *bind) int {
 			return cmp.Or(compareProcs(a.proc, b.proc), strings.Compare(a.key.network, b.key.network), strings.Compare(a.name, b.name))
 		})
@@ -89,28 +93,28 @@ func (w *World) commit() bool {
 		}
 	}
 	if len(r.accepts) > 0 {
-		accepts := taken(&r.accepts, func(l *Listener) *Process { return l.proc }, func(m *Machine) *[]*Listener { return &m.heldRecords.accepts })
+		accepts := taken(&r.accepts, func(l *Listener) *Process { return l.proc }, func(r *records) *[]*Listener { return &r.accepts })
 		slices.SortStableFunc(accepts, func(a, b *Listener) int { return compareProcs(a.proc, b.proc) })
 		for _, l := range accepts {
 			l.sock.assign()
 		}
 	}
 	if len(r.dials) > 0 {
-		dials := taken(&r.dials, func(d *dial) *Process { return d.proc }, func(m *Machine) *[]*dial { return &m.heldRecords.dials })
+		dials := taken(&r.dials, func(d *dial) *Process { return d.proc }, func(r *records) *[]*dial { return &r.dials })
 		slices.SortStableFunc(dials, func(a, b *dial) int {
 			return cmp.Or(compareProcs(a.proc, b.proc), a.target.Compare(b.target))
 		})
 		w.commitDials(dials)
 	}
 	if len(r.packets) > 0 {
-		packets := taken(&r.packets, func(k *packet) *Process { return k.sock.proc }, func(m *Machine) *[]*packet { return &m.heldRecords.packets })
+		packets := taken(&r.packets, func(k *packet) *Process { return k.sock.proc }, func(r *records) *[]*packet { return &r.packets })
 		slices.SortStableFunc(packets, comparePackets)
 		for _, k := range packets {
 			k.commit()
 		}
 	}
 	if len(r.dirty) > 0 {
-		dirty := taken(&r.dirty, func(e *endpoint) *Process { return e.proc }, func(m *Machine) *[]*endpoint { return &m.heldRecords.dirty })
+		dirty := taken(&r.dirty, func(e *endpoint) *Process { return e.proc }, func(r *records) *[]*endpoint { return &r.dirty })
 		nameBatches(dirty)
 		slices.SortStableFunc(dirty, compareEnds)
 		for _, e := range dirty {
@@ -122,7 +126,7 @@ func (w *World) commit() bool {
 		}
 	}
 	if len(r.exits) > 0 {
-		exits := taken(&r.exits, func(p *Process) *Process { return p }, func(m *Machine) *[]*Process { return &m.heldRecords.exits })
+		exits := taken(&r.exits, func(p *Process) *Process { return p }, func(r *records) *[]*Process { return &r.exits })
 		slices.SortStableFunc(exits, compareProcs)
 		for _, p := range exits {
 			fields := []Field(nil)
@@ -134,7 +138,8 @@ func (w *World) commit() bool {
 			w.woke = true
 		}
 	}
-	return w.woke || !r.empty()
+	w.catching = nil
+	return w.woke || r.len() > 0
 }
 
 func (w *World) tell(e *Event) {

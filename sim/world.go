@@ -41,7 +41,9 @@ type World struct {
 	byAddr      map[netip.Addr]*Machine
 	queue       eventQueue
 	records     records
-	woke        bool // the present commit has woken a goroutine
+	woke        bool     // the present commit has woken a goroutine
+	commits     uint64   // of records, so far
+	catching    *Machine // whose held records the next commit gives effect to
 	faults      []*Fault
 	routes      map[route]*path
 	distances   map[[2]string]time.Duration
