@@ -5,7 +5,7 @@ import "slices"
 // The faults of machines, and of what runs on them.
 
 // supervised are the roles whose processes are started again: all but those of
-// clients, for a browser that is killed is gone.
+// clients, for a browser that is killed is gone, and nobody opens another.
 var supervised = slices.DeleteFunc(slices.Clone(Roles), func(r string) bool { return r == RoleBrowser || r == RolePublisher })
 
 var processFaults = []Fault{
@@ -72,7 +72,7 @@ var processFaults = []Fault{
 		Family:  Process,
 		About:   "each process that starts on a machine dies again after so long; of a parent only its children do",
 		Promise: "parents wait ever longer before they try again; the others go on",
-		On:      []Kind{ByMachine, ByRole, ByVPS}, For: Required,
+		On:      []Kind{ByMachine, ByRole, ByVPS}, Roles: supervised, For: Required,
 		Params: []Param{{Name: "lives", Type: TypeDuration, Required: true, Drawn: true, About: "from its start on"}},
 	},
 	{
@@ -80,7 +80,7 @@ var processFaults = []Fault{
 		Family:  Process,
 		About:   "the processes of a machine start again, and each takes so long until it begins to work",
 		Promise: "nobody is sent there before it serves; the others go on",
-		On:      []Kind{ByMachine, ByRole, ByVPS}, For: Required,
+		On:      []Kind{ByMachine, ByRole, ByVPS}, Roles: supervised, For: Required,
 		Params: []Param{{Name: "takes", Type: TypeDuration, Required: true, Drawn: true, About: "each process, also a child"}},
 	},
 	{

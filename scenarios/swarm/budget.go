@@ -69,6 +69,8 @@ func gray(e story.Event) bool {
 	switch e.Fault {
 	case "latency", "jitter", "bandwidth", "loss", "burst-loss", "corruption", "mtu-drop":
 		return !mild(e)
+	case "hung", "no-sockets": // the host takes connections all the same
+		return true
 	}
 	return false
 }

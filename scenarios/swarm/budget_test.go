@@ -124,8 +124,30 @@ func TestImpairments(t *testing.T) {
 			require.Equal(t, []impairment{{time.Minute, c.until, c.names}}, all)
 		})
 	}
-	expired := story.Event{Fault: "domain-expired", On: &story.Selector{Kind: story.ByRole, Name: "com"}, At: time.Minute, For: time.Minute, Times: 1}
-	loud, moves := Declared.loud(&story.Story{Topology: topology, Timeline: []story.Event{expired}, Lasts: time.Hour}, machines)
-	require.Equal(t, 1, loud, "somebody is told")
-	require.False(t, moves)
+}
+
+// Somebody may be paged of what nobody gets around, as of a balancer that takes
+// connections and answers nothing, and of one that is silent nobody is.
+func TestLoud(t *testing.T) {
+	topology := story.Topology{
+		Regions: []story.Region{{Name: "us-east", Zones: 2, Proxy: 2, Live: 2, Seed: 1, Understudy: 1}}, VPS: []string{"fremont"},
+	}
+	machines := topology.Machines()
+	balancer := story.Selector{Kind: story.ByMachine, Name: "us-east-lb-a"}
+	for _, c := range []struct {
+		fault string
+		on    story.Selector
+		loud  int
+		moves bool
+	}{
+		{"domain-expired", story.Selector{Kind: story.ByRole, Name: "com"}, 1, false},
+		{"machine-lost", balancer, 0, false},
+		{"hung", balancer, 1, true},
+		{"hung", story.Selector{Kind: story.ByMachine, Name: "us-east-s3-1"}, 0, false},
+	} {
+		e := story.Event{Fault: c.fault, On: &c.on, At: time.Minute, For: time.Minute, Times: 1}
+		loud, moves := Declared.loud(&story.Story{Topology: topology, Timeline: []story.Event{e}, Lasts: time.Hour}, machines)
+		require.Equal(t, c.loud, loud, "%s on %s", c.fault, c.on)
+		require.Equal(t, c.moves, moves, "%s on %s", c.fault, c.on)
+	}
 }
