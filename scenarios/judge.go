@@ -10,8 +10,9 @@ import (
 )
 
 // propagation is how long a provider's name servers may take to serve a change:
-// they look every 5 s and wait for 10 s.
-const propagation = 16 * time.Second
+// they look every 5 s and wait for 10 s, and one that comes right after another may
+// have to wait for the next look but one.
+const propagation = 21 * time.Second
 
 // judge asks the oracles for every expectation of the story, in file order.
 func (p *platform) judge(h oracle.History) []oracle.Verdict {

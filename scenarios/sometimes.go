@@ -137,12 +137,12 @@ func (r *marks) names() []string {
 // Reached adds up the marks that many runs reached. Its zero value is ready to use.
 type Reached struct{ names map[string]bool }
 
-// Add adds those of a run.
-func (r *Reached) Add(o Outcome) {
+// Add adds those of a run, as its outcome names them.
+func (r *Reached) Add(names []string) {
 	if r.names == nil {
 		r.names = map[string]bool{}
 	}
-	for _, name := range o.Sometimes {
+	for _, name := range names {
 		r.names[name] = true
 	}
 }

@@ -97,8 +97,8 @@ func TestReached(t *testing.T) {
 	require.Equal(t, want, m.names())
 
 	var r Reached
-	r.Add(Outcome{})
-	r.Add(Outcome{Sometimes: want})
+	r.Add(nil)
+	r.Add(want)
 	lines := r.Lines()
 	require.Equal(t, fmt.Sprintf("sometimes: 2 of %d rare branches reached; never:", len(Sometimes)), lines[0])
 	text := strings.Join(lines, "\n")
@@ -107,7 +107,7 @@ func TestReached(t *testing.T) {
 	require.NotContains(t, text, "old sequence number")
 
 	for _, m := range Sometimes {
-		r.Add(Outcome{Sometimes: []string{m.String()}})
+		r.Add([]string{m.String()})
 	}
 	require.Equal(t, []string{fmt.Sprintf("sometimes: %d of %d rare branches reached", len(Sometimes), len(Sometimes))}, r.Lines())
 }

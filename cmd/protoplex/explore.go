@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -37,6 +38,8 @@ type exploration struct {
 	out    string
 	shrink bool
 	show   bool
+
+	journal *search.Journal // in the folder out, if there is one
 }
 
 func exploreCommand() *cobra.Command {
@@ -58,7 +61,8 @@ code were reached: a search proves nothing about those that never were.
 
 The first seed of each cause, and now and then another one, is played twice; if that
 gives something else the exit status is 3. Ctrl-C stops the search and shows what was
-found so far, and how to go on.`,
+found so far, and how to go on. With --out a journal is kept in that folder: the same
+command then goes on where it was stopped, by whatever, and adds to what it has.`,
 		Example: `  protoplex sim explore --seeds 500 --out findings --shrink
   protoplex sim explore --seed 17 --seeds 1 --show
   protoplex sim explore split-zone --seeds 2000 --seed 1 --jobs 2
@@ -74,7 +78,8 @@ found so far, and how to go on.`,
 			if err := x.check(); err != nil {
 				return status{statusUsage, err}
 			}
-			if !c.Flags().Changed("seed") {
+			given := c.Flags().Changed("seed")
+			if !given {
 				// Short enough to be read aloud.
 				x.seed = 1 + rand.Uint64N(1e9)
 			}
@@ -82,9 +87,10 @@ found so far, and how to go on.`,
 				return x.print(c.OutOrStdout())
 			}
 			if x.out != "" {
-				if err := os.MkdirAll(x.out, 0o755); err != nil {
-					return status{statusUsage, fmt.Errorf("make directory for findings: %w", err)}
+				if err := x.open(given); err != nil {
+					return status{statusUsage, err}
 				}
+				defer x.journal.Close()
 			}
 			return x.run(c.Context(), c.OutOrStdout())
 		},
@@ -97,7 +103,7 @@ found so far, and how to go on.`,
 	f.Uint64Var(&x.twice, "twice", 20, "play one seed in so many twice, to see that it replays; 0 for none")
 	f.BoolVar(&x.onTop, "on-top", false, "add made-up faults to the story")
 	f.BoolVar(&x.beyond, "beyond", false, "make up more faults than the platform declares to survive; then only safety is asked for")
-	f.StringVar(&x.out, "out", "", "save the first story of each cause in `DIR`")
+	f.StringVar(&x.out, "out", "", "save the first story of each cause in `DIR`, and a journal to go on with")
 	f.BoolVar(&x.shrink, "shrink", false, "shrink what is saved, as sim shrink does")
 	f.BoolVar(&x.show, "show", false, "print the stories of the seeds, and play nothing")
 	return c
@@ -132,6 +138,44 @@ func (x *exploration) name(seed uint64) string {
 	return x.story
 }
 
+// open opens the journal, and goes on with its seeds unless others are given.
+func (x *exploration) open(given bool) error {
+	if err := os.MkdirAll(x.out, 0o755); err != nil {
+		return fmt.Errorf("make directory for findings: %w", err)
+	}
+	of := search.Search{Story: x.what(), By: search.Version(), First: x.seed}
+	if x.story != "" {
+		s, err := scenarios.Load(x.story)
+		if err != nil {
+			return err
+		}
+		of.Text = fmt.Sprintf("%x", sha256.Sum256(story.Format(s)))
+	}
+	var err error
+	if x.journal, err = search.OpenJournal(x.out, of); err != nil {
+		return err
+	}
+	if !given {
+		x.seed = x.journal.Search.First
+	}
+	return nil
+}
+
+// what is played, in words.
+func (x *exploration) what() string {
+	what := x.story
+	switch {
+	case x.onTop:
+		what += " with faults on top"
+	case x.madeUp():
+		what = "made-up stories"
+	}
+	if x.beyond {
+		what += " beyond the budget"
+	}
+	return what
+}
+
 func (x *exploration) print(out io.Writer) error {
 	for seed := x.seed; seed < x.seed+x.seeds; seed++ {
 		s, err := scenarios.Load(x.name(seed))
@@ -164,14 +208,7 @@ func (x *exploration) run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return status{statusBroken, fmt.Errorf("find this program: %w", err)}
 	}
-	what := x.story
-	switch {
-	case x.onTop:
-		what += " with faults on top"
-	case x.madeUp():
-		what = "made-up stories"
-	}
-	fmt.Fprintf(out, "%s: seeds %d to %d\n", what, x.seed, x.seed+x.seeds-1)
+	fmt.Fprintf(out, "%s: seeds %d to %d\n", x.what(), x.seed, x.seed+x.seeds-1)
 	saved := map[[2]string]string{} // files by kind and cause
 	var coverage swarm.Coverage
 	var reached scenarios.Reached
@@ -181,13 +218,34 @@ func (x *exploration) run(ctx context.Context, out io.Writer) error {
 			return quietly(ctx, self, x.name(seed), seed, cores)
 		},
 	}
-	e.Played = func(seed uint64, o scenarios.Outcome) {
-		reached.Add(o)
-		if !x.madeUp() {
+	add := func(r search.Run) {
+		reached.Add(r.Sometimes)
+		if !x.madeUp() || r.Trace == "" {
 			return
 		}
-		if s, err := scenarios.Load(x.name(seed)); err == nil { // it has been played
-			coverage.Add(s, o.Idle)
+		if s, err := scenarios.Load(x.name(r.Seed)); err == nil { // it has been played
+			coverage.Add(s, r.Idle)
+		}
+	}
+	e.Played = func(r search.Run) error {
+		add(r)
+		if x.journal != nil {
+			return x.journal.Add(r)
+		}
+		return nil
+	}
+	if x.journal != nil {
+		for _, r := range x.journal.Runs {
+			if r.Seed < x.seed || r.Seed-x.seed >= x.seeds {
+				continue
+			}
+			add(r)
+			e.Known = append(e.Known, r)
+			for _, f := range r.Findings {
+				if err := x.findSaved(r.Seed, f, saved); err != nil {
+					return status{statusBroken, err}
+				}
+			}
 		}
 	}
 	if x.out != "" {
@@ -209,7 +267,7 @@ func (x *exploration) run(ctx context.Context, out io.Writer) error {
 	if onTerminal(os.Stderr) {
 		e.Progress = func(played, found uint64) {
 			fmt.Fprintf(os.Stderr, "\r\x1b[K%d of %d seeds, %d with findings, %.0f an hour",
-				played, x.seeds, found, float64(played)/time.Since(began).Hours())
+				played, x.seeds, found, float64(played-uint64(len(e.Known)))/time.Since(began).Hours())
 		}
 	}
 	all, err := e.Explore(ctx, x.seed, x.seeds)
@@ -241,6 +299,19 @@ func (x *exploration) run(ctx context.Context, out io.Writer) error {
 		return status{code: statusFailed}
 	case ctx.Err() != nil:
 		return status{statusBroken, errors.New("interrupted")}
+	}
+	return nil
+}
+
+// findSaved looks for the story of a finding that an earlier search has saved.
+func (x *exploration) findSaved(seed uint64, f search.Finding, saved map[[2]string]string) error {
+	s, err := scenarios.Load(x.name(seed))
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(x.out, search.FileName(search.Reproducer(s, seed, f)))
+	if _, err := os.Stat(file); err == nil {
+		saved[[2]string{string(f.Kind), f.Cause}] = file
 	}
 	return nil
 }
@@ -284,7 +355,11 @@ func (x *exploration) tell(out io.Writer, all search.Exploration, saved map[[2]s
 	case n > 1:
 		found = fmt.Sprintf("%d causes found", n)
 	}
-	fmt.Fprintf(out, "%d seeds played in %s: %s\n", all.Played, took.Round(time.Second), found)
+	before := ""
+	if all.Known > 0 {
+		before = fmt.Sprintf(" (and %d before)", all.Known)
+	}
+	fmt.Fprintf(out, "%d seeds played in %s%s: %s\n", all.Played-all.Known, took.Round(time.Second), before, found)
 	if end := all.First + all.Seeds; all.Next < end {
 		fmt.Fprintf(out, "go on with: %s --seed %d --seeds %d\n", x.command(), all.Next, end-all.Next)
 	}

@@ -34,11 +34,11 @@ const (
 
 // Finding is what one run showed to be wrong.
 type Finding struct {
-	Kind   Kind
-	Cause  string // findings with the same kind and cause have the same reason, as far as a program can tell
-	Detail string // of this run: the first broken moment, or the end of what the run printed
+	Kind   Kind   `json:"kind"`
+	Cause  string `json:"cause"`  // findings with the same kind and cause have the same reason, as far as a program can tell
+	Detail string `json:"detail"` // of this run: the first broken moment, or the end of what the run printed
 
-	At time.Duration // of the first broken moment; 0 if it is not known
+	At time.Duration `json:"at,omitempty"` // of the first broken moment, in ns; 0 if it is not known
 }
 
 // Same reports whether both have the same kind and cause.
@@ -53,7 +53,8 @@ type Group struct {
 // Exploration is what many runs of a story showed.
 type Exploration struct {
 	First, Seeds uint64  // the seeds First to First+Seeds-1 were to be played
-	Played       uint64  // how many were
+	Played       uint64  // how many were, or are known
+	Known        uint64  // how many of them are known from before
 	Next         uint64  // all seeds before it were played; First+Seeds if all were
 	Groups       []Group // sorted: broken runs first, then by the number of seeds
 }
@@ -74,18 +75,20 @@ type Explorer struct {
 	// MadeUp says that nobody chose the faults, so that one that touches nothing is
 	// no finding.
 	MadeUp bool
+	// Known are runs of earlier searches of the same: their seeds are not played again.
+	Known []Run
 	// Progress, if not nil, is told after each run: how many were played, and
 	// how many of them had a finding.
 	Progress func(played, found uint64)
-	// Played, if not nil, is told of each run that did not break.
-	Played func(seed uint64, o scenarios.Outcome)
+	// Played, if not nil, is told of each run that was played. An error ends the search.
+	Played func(Run) error
 	// Found, if not nil, is told of the first finding of each cause as soon as there
 	// is one. An error ends the search.
 	Found func(seed uint64, f Finding) error
 }
 
 // Explore plays n seeds from first on. If ctx ends it returns what it has.
-// The error says that runs cannot be started at all, or is one of Found.
+// The error says that runs cannot be started at all, or is one of Played or Found.
 func (e *Explorer) Explore(ctx context.Context, first, n uint64) (Exploration, error) {
 	all := Exploration{First: first, Seeds: n}
 	var (
@@ -96,9 +99,42 @@ func (e *Explorer) Explore(ctx context.Context, first, n uint64) (Exploration, e
 		next   = first
 		missed = first + n // the least seed that was begun and did not end
 	)
+	done := map[uint64]bool{}
+	// note adds a run up.
+	note := func(r Run, fresh bool) {
+		done[r.Seed] = true
+		all.Played++
+		if len(r.Findings) > 0 {
+			found++
+		}
+		for _, f := range r.Findings {
+			key := [2]string{string(f.Kind), f.Cause}
+			g := groups[key]
+			if g == nil {
+				g = &Group{}
+				groups[key] = g
+				if fresh && e.Found != nil && failed == nil {
+					failed = e.Found(r.Seed, f)
+				}
+			}
+			if len(g.Seeds) == 0 || r.Seed < slices.Min(g.Seeds) {
+				g.Finding = f
+			}
+			g.Seeds = append(g.Seeds, r.Seed)
+		}
+	}
+	for _, r := range e.Known {
+		if r.Seed >= first && r.Seed-first < n && !done[r.Seed] {
+			note(r, false)
+			all.Known++
+		}
+	}
 	take := func() (uint64, bool) {
 		mu.Lock()
 		defer mu.Unlock()
+		for next-first < n && done[next] {
+			next++
+		}
 		if ctx.Err() != nil || failed != nil || next-first >= n {
 			return 0, false
 		}
@@ -113,7 +149,7 @@ func (e *Explorer) Explore(ctx context.Context, first, n uint64) (Exploration, e
 	worker := func() {
 		for seed, ok := take(); ok; seed, ok = take() {
 			r, err := e.play(ctx, seed, 1)
-			if err == nil && (e.Twice > 0 && (seed-first)%e.Twice == 0 || !allOf(r.findings, known)) {
+			if err == nil && (e.Twice > 0 && (seed-first)%e.Twice == 0 || !allOf(r.Findings, known)) {
 				err = e.replay(ctx, seed, &r)
 			}
 			mu.Lock()
@@ -125,27 +161,9 @@ func (e *Explorer) Explore(ctx context.Context, first, n uint64) (Exploration, e
 				mu.Unlock()
 				return
 			}
-			all.Played++
-			if len(r.findings) > 0 {
-				found++
-			}
-			if e.Played != nil && r.outcome != nil {
-				e.Played(seed, *r.outcome)
-			}
-			for _, f := range r.findings {
-				key := [2]string{string(f.Kind), f.Cause}
-				g := groups[key]
-				if g == nil {
-					g = &Group{}
-					groups[key] = g
-					if e.Found != nil && failed == nil {
-						failed = e.Found(seed, f)
-					}
-				}
-				if len(g.Seeds) == 0 || seed < slices.Min(g.Seeds) {
-					g.Finding = f
-				}
-				g.Seeds = append(g.Seeds, seed)
+			note(r, true)
+			if e.Played != nil && failed == nil {
+				failed = e.Played(r)
 			}
 			if e.Progress != nil {
 				e.Progress(all.Played, found)
@@ -178,38 +196,33 @@ func rank(k Kind) int {
 	return slices.Index([]Kind{Idle, Broken, Other, Leak, Stuck, Crash, Diverged}, k)
 }
 
-// result is what the run of one seed gave.
-type result struct {
-	outcome  *scenarios.Outcome // nil if the run broke
-	findings []Finding
-}
-
 // play runs one seed. The error says that it was stopped or could not be started.
-func (e *Explorer) play(ctx context.Context, seed uint64, cores int) (result, error) {
+func (e *Explorer) play(ctx context.Context, seed uint64, cores int) (Run, error) {
 	r, err := playOne(ctx, e.Limit, func(ctx context.Context) *exec.Cmd { return e.Command(ctx, seed, cores) })
+	r.Seed = seed
 	if e.MadeUp {
-		r.findings = slices.DeleteFunc(r.findings, func(f Finding) bool { return f.Kind == Idle })
+		r.Findings = slices.DeleteFunc(r.Findings, func(f Finding) bool { return f.Kind == Idle })
 	}
 	return r, err
 }
 
 // replay plays a seed again, on all cores, and adds a finding if that is not the
 // same.
-func (e *Explorer) replay(ctx context.Context, seed uint64, r *result) error {
+func (e *Explorer) replay(ctx context.Context, seed uint64, r *Run) error {
 	again, err := e.play(ctx, seed, runtime.NumCPU())
 	if err != nil {
 		return err
 	}
 	f := Finding{Kind: Diverged, Cause: "a seed does not replay"}
-	switch a, b := r.outcome, again.outcome; {
-	case a != nil && b != nil && a.Trace != b.Trace:
-		f.Detail = fmt.Sprintf("its trace was %.12s, then %.12s", a.Trace, b.Trace)
-	case !slices.EqualFunc(r.findings, again.findings, Finding.Same):
-		f.Detail = fmt.Sprintf("it found %s, then %s", causes(r.findings), causes(again.findings))
+	switch {
+	case r.Trace != "" && again.Trace != "" && r.Trace != again.Trace:
+		f.Detail = fmt.Sprintf("its trace was %.12s, then %.12s", r.Trace, again.Trace)
+	case !slices.EqualFunc(r.Findings, again.Findings, Finding.Same):
+		f.Detail = fmt.Sprintf("it found %s, then %s", causes(r.Findings), causes(again.Findings))
 	default:
 		return nil
 	}
-	r.findings = append(r.findings, f)
+	r.Findings = append(r.Findings, f)
 	return nil
 }
 
@@ -226,7 +239,7 @@ func causes(all []Finding) string {
 
 // playOne runs a process that plays a story, for at most a limit unless that is
 // zero.
-func playOne(ctx context.Context, limit time.Duration, command func(context.Context) *exec.Cmd) (result, error) {
+func playOne(ctx context.Context, limit time.Duration, command func(context.Context) *exec.Cmd) (Run, error) {
 	runCtx := ctx
 	if limit > 0 {
 		limited, cancel := context.WithTimeout(ctx, limit)
@@ -240,19 +253,19 @@ func playOne(ctx context.Context, limit time.Duration, command func(context.Cont
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
-		return result{}, ctx.Err()
+		return Run{}, ctx.Err()
 	case runCtx.Err() != nil:
-		return result{findings: []Finding{{Kind: Stuck, Cause: "the run took too long", Detail: fmt.Sprintf("stopped after %s of real time", limit)}}}, nil
+		return Run{Findings: []Finding{{Kind: Stuck, Cause: "the run took too long", Detail: fmt.Sprintf("stopped after %s of real time", limit)}}}, nil
 	case err != nil && !errors.As(err, &exit):
-		return result{}, fmt.Errorf("start run: %w", err)
+		return Run{}, fmt.Errorf("start run: %w", err)
 	case err != nil && exit.ExitCode() != 1:
-		return result{findings: []Finding{broke(told.String(), exit.String())}}, nil
+		return Run{Findings: []Finding{broke(told.String(), exit.String())}}, nil
 	}
 	var o scenarios.Outcome
 	if err := json.Unmarshal(out.Bytes(), &o); err != nil {
-		return result{}, fmt.Errorf("read outcome: %w", err)
+		return Run{}, fmt.Errorf("read outcome: %w", err)
 	}
-	return result{&o, findingsOf(o)}, nil
+	return Run{Trace: o.Trace, Idle: o.Idle, Sometimes: o.Sometimes, Findings: findingsOf(o)}, nil
 }
 
 // findingsOf a run that did not break.

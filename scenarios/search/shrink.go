@@ -69,7 +69,7 @@ func (s *Shrinker) Shrink(ctx context.Context, from *story.Story, seed uint64) (
 		}
 		defer os.Remove(file)
 		r, err := playOne(ctx, s.Limit, func(ctx context.Context) *exec.Cmd { return s.Command(ctx, file, seed) })
-		return r.findings, err
+		return r.Findings, err
 	}
 
 	// Every time that the seed would choose is written down, so that it can change.

@@ -192,10 +192,13 @@ func (g generator) expect(s *story.Story) {
 	}
 }
 
-// strayed tells whether connections may be elsewhere than before: somebody on
-// their way was struck.
+// strayed tells whether connections may be elsewhere than before, for somebody on
+// their way was struck, or are still kept by balancers whose clients know nothing of
+// them any more.
 func strayed(s *story.Story, machines []story.Machine) bool {
-	return slices.ContainsFunc(s.Timeline, func(e story.Event) bool { return !mild(e) && onTheWay(e, machines) })
+	return slices.ContainsFunc(s.Timeline, func(e story.Event) bool {
+		return !mild(e) && (onTheWay(e, machines) || e.Fault == "half-open")
+	})
 }
 
 // onTheWay tells whether a fault strikes machines through which clients are served.
