@@ -204,6 +204,9 @@ func (v *vantage) regions(now time.Duration) map[string]home.Region {
 		}
 		s := v.verdicts.Subjects[t.Region]
 		r := home.Region{Up: s.Status == decide.Up, Down: s.Status == decide.Down && !s.Doubted, UpFor: now - s.Changed}
+		if s.Doubted {
+			r.UpFor = 0 // nobody goes home by a verdict that a vantage keeps while it is alone
+		}
 		if silence, ok := decide.Silenced(v.silences, t.Region, v.m.Now()); ok && silence.Keep {
 			r.Down, r.UpFor = false, 0 // neither away from it nor back
 		}

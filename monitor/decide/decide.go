@@ -111,7 +111,7 @@ type Subject struct {
 	Flapping bool          // it came back and went again, and has not been quiet since
 	Folded   bool          // while down: a parent's incident explains it, or may yet
 	Votes    int           // that agreed at the last verdict or, while down, now
-	Doubted  bool          // while down: less than a majority sees it so now
+	Doubted  bool          // less than a majority sees it so now
 }
 
 // Open says that the incident is under way.
@@ -275,11 +275,15 @@ func step(p Params, name string, s Subject, became Status, b ballot, taken map[s
 		s.Incident, s.Flapping = Incident{}, false
 	}
 	if became == s.Status {
-		if s.Status == Down {
+		// The verdict stands until a majority finds otherwise. But a vantage may have come
+		// to it in an instant in which the reports of others were old, or be alone with
+		// it since, and what it does about it is everybody's concern: that waits for the
+		// doubt to go.
+		switch s.Status {
+		case Up:
+			s.Doubted = b.up < majority(p.Vantages)
+		case Down:
 			s = agreed(p, name, s, reports)
-			// The verdict stands until a majority finds it up. But a vantage may have come
-			// to it in an instant in which the reports of others were old, and what it
-			// does about it is everybody's concern: that waits for the doubt to go.
 			s.Votes, s.Doubted = b.down, name != Blind && b.down < majority(p.Vantages)
 		}
 		return s, Event{}, false

@@ -111,6 +111,33 @@ func TestDoubt(t *testing.T) {
 	}
 }
 
+// Who is alone with the verdict that all is well keeps it, and knows that it is alone.
+func TestDoubtWhileUp(t *testing.T) {
+	up, down := func(rank int) decide.Report { return report(rank, true, 3) }, func(rank int) decide.Report { return report(rank, false, 3) }
+	for _, tt := range []struct {
+		name    string
+		reports []decide.Report
+		doubted bool
+	}{
+		{"all agree", []decide.Report{up(1), up(2), up(3)}, false},
+		{"two agree", []decide.Report{up(1), up(2), down(3)}, false},
+		{"the others are silent", []decide.Report{up(1), stale(up(2)), stale(up(3))}, true},
+		{"alone, and not even sure", []decide.Report{report(1, false, 1), stale(up(2)), stale(up(3))}, true},
+		{"others failed once", []decide.Report{up(1), report(2, false, 1), report(3, false, 1)}, true},
+		{"others abstain", []decide.Report{up(1), abstains(up(2)), abstains(up(3))}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, _ := decide.Decide(params, decide.State{}, []decide.Report{up(1), up(2), up(3)}, at(0))
+			require.False(t, s.Subjects["us-east"].Doubted)
+			s, _ = decide.Decide(params, s, tt.reports, at(time.Minute))
+			require.Equal(t, decide.Up, s.Subjects["us-east"].Status)
+			require.Equal(t, tt.doubted, s.Subjects["us-east"].Doubted)
+			s, _ = decide.Decide(params, s, []decide.Report{up(1), up(2), down(3)}, at(2*time.Minute))
+			require.False(t, s.Subjects["us-east"].Doubted, "they agree again")
+		})
+	}
+}
+
 func TestUncheckedIsNotUp(t *testing.T) {
 	s, events := decide.Decide(params, decide.State{}, []decide.Report{report(1, true, 2), report(2, true, 2), report(3, true, 2)}, at(0))
 	require.Equal(t, decide.Unknown, s.Subjects["us-east"].Status)
