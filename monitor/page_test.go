@@ -187,6 +187,32 @@ func TestFlappingRegionStaysAway(t *testing.T) {
 	require.Len(t, w.gateway.to(ana, ""), 3)
 }
 
+// A vantage that is left alone in the hold-down does not end it, and the hold-down
+// begins again when a majority finds that the region is well.
+func TestNobodyGoesHomeAlone(t *testing.T) {
+	w := newWorld(t, nil)
+	w.run(2 * time.Minute)
+	w.lose("us-east")
+	w.run(3 * time.Minute)
+	require.Contains(t, fmt.Sprint(w.zone.records), "region=eu-west epoch=2")
+	w.heal()
+	w.run(90 * time.Second) // well by verdict, and in the hold-down
+	w.cut["london"], w.cut["singapore"] = true, true
+	w.lose("us-east")
+	w.run(15 * time.Minute)
+	require.Contains(t, fmt.Sprint(w.zone.records), "region=eu-west epoch=2", "nobody is sure that it is well")
+	require.Empty(t, w.gateway.to(ana, "ESPRA OK us-east"))
+
+	w.heal()
+	w.run(3 * time.Minute)
+	clear(w.cut)
+	w.run(time.Minute)
+	require.Contains(t, fmt.Sprint(w.zone.records), "region=eu-west epoch=2", "for how long nobody knows")
+	w.run(20 * time.Minute)
+	require.Contains(t, fmt.Sprint(w.zone.records), "region=us-east epoch=3")
+	require.Len(t, w.gateway.to(ana, "ESPRA OK us-east, traffic home"), 1)
+}
+
 // Once a week each admin hears that the monitors live: from one vantage, once,
 // though the clocks of the others are minutes off.
 func TestAlive(t *testing.T) {

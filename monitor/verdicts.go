@@ -142,7 +142,7 @@ func (v *vantage) finish(name string, held map[string]bool, now decide.Now) {
 			i.Moved = true
 			v.changed()
 		}
-	case i.Open || s.Status != decide.Up:
+	case i.Open || s.Status != decide.Up || s.Doubted && !i.Over:
 	case held[i.ID] && !i.Over:
 	case i.Over:
 		// Kept while the decider might reopen it, and others may need to hear.
@@ -203,10 +203,8 @@ func (v *vantage) regions(now time.Duration) map[string]home.Region {
 			continue
 		}
 		s := v.verdicts.Subjects[t.Region]
-		r := home.Region{Up: s.Status == decide.Up, Down: s.Status == decide.Down && !s.Doubted, UpFor: now - s.Changed}
-		if s.Doubted {
-			r.UpFor = 0 // nobody goes home by a verdict that a vantage keeps while it is alone
-		}
+		// A verdict that a vantage keeps while it is alone moves nothing, in either direction.
+		r := home.Region{Up: s.Status == decide.Up && !s.Doubted, Down: s.Status == decide.Down && !s.Doubted, UpFor: now - s.Sure}
 		if silence, ok := decide.Silenced(v.silences, t.Region, v.m.Now()); ok && silence.Keep {
 			r.Down, r.UpFor = false, 0 // neither away from it nor back
 		}

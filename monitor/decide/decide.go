@@ -110,7 +110,8 @@ type Subject struct {
 	Incident Incident      // open, or closed a short while ago; zero without one
 	Flapping bool          // it came back and went again, and has not been quiet since
 	Folded   bool          // while down: a parent's incident explains it, or may yet
-	Votes    int           // that agreed at the last verdict or, while down, now
+	Sure     time.Duration // since when a majority has seen it so without a break
+	Votes    int           // that see it so now
 	Doubted  bool          // less than a majority sees it so now
 }
 
@@ -281,16 +282,19 @@ func step(p Params, name string, s Subject, became Status, b ballot, taken map[s
 		// doubt to go.
 		switch s.Status {
 		case Up:
-			s.Doubted = b.up < majority(p.Vantages)
+			s.Votes = b.up
 		case Down:
 			s = agreed(p, name, s, reports)
-			s.Votes, s.Doubted = b.down, name != Blind && b.down < majority(p.Vantages)
+			s.Votes = b.down
+		}
+		if s.Doubted = name != Blind && s.Votes < majority(p.Vantages); s.Doubted {
+			s.Sure = now
 		}
 		return s, Event{}, false
 	}
 	first := s.Status == Unknown && became == Up && s.Incident.ID == ""
 	was := s.Status
-	s.Status, s.Changed, s.Folded, s.Doubted = became, now, false, false
+	s.Status, s.Changed, s.Sure, s.Folded, s.Doubted = became, now, now, false, false
 	s.Votes = b.up
 	if became == Down {
 		s.Votes = b.down

@@ -134,6 +134,11 @@ func TestDoubtWhileUp(t *testing.T) {
 			require.Equal(t, tt.doubted, s.Subjects["us-east"].Doubted)
 			s, _ = decide.Decide(params, s, []decide.Report{up(1), up(2), down(3)}, at(2*time.Minute))
 			require.False(t, s.Subjects["us-east"].Doubted, "they agree again")
+			sure := time.Duration(0)
+			if tt.doubted {
+				sure = time.Minute
+			}
+			require.Equal(t, sure, s.Subjects["us-east"].Sure-at(0).Elapsed)
 		})
 	}
 }
