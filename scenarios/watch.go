@@ -158,7 +158,8 @@ func (w *watcher) event(e sim.Event) {
 			w.tell(e.At, "monitor", "%s cannot save its state: %s", e.Machine, lastCause(e.Get("error")))
 		}
 	case logEvent + "state file not usable, starting without it":
-		w.tell(e.At, "monitor", "%s starts without its state: %s", e.Machine, strings.TrimPrefix(e.Get("error"), "read state: "))
+		why, _, _ := strings.Cut(strings.TrimPrefix(e.Get("error"), "read state: "), ", ")
+		w.tellTogether(e.At, "monitor", "state dropped ("+why+"): ", e.Machine, "")
 	case logEvent + "instance unhealthy":
 		w.tell(e.At, "scaling", "%s finds %s unwell", e.Get("group"), e.Get("host"))
 	case logEvent + "instance launching":
