@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -22,6 +23,9 @@ type Incident struct {
 	Texts    []observe.Text `json:"texts,omitempty"` // all attempts that are known of
 	Acks     []observe.Ack  `json:"acks,omitempty"`
 	Moments  []Moment       `json:"moments,omitempty"`
+	// Words are those of this vantage's texts of which it does not know whether they
+	// were sent: who asks a provider after one has to say them, also after a crash.
+	Words map[string]string `json:"words,omitempty"`
 
 	closed   time.Duration // when Over became true
 	paging   time.Duration // since when people should be told, by this machine's monotonic clock
@@ -108,6 +112,22 @@ func (i *Incident) take(t observe.Text) bool {
 	i.Texts = slices.DeleteFunc(slices.Clone(i.Texts), func(u observe.Text) bool { return u.State == observe.Refused && i.refused(u) >= maxRefused })
 	return true
 }
+
+// keep remembers the words of an attempt of this vantage while nobody knows whether
+// it was sent, and forgets them then.
+func (i *Incident) keep(t observe.Text, words string) {
+	key := wordsKey(t)
+	switch {
+	case t.State != observe.Begun && t.State != observe.Unclear:
+		delete(i.Words, key)
+	case i.Words == nil:
+		i.Words = map[string]string{key: words}
+	default:
+		i.Words[key] = words
+	}
+}
+
+func wordsKey(t observe.Text) string { return fmt.Sprint(t.Kind, " ", t.Admin, " ", t.N) }
 
 // refused counts the later attempts at the same message that were refused.
 func (i *Incident) refused(t observe.Text) int {

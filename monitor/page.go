@@ -34,7 +34,6 @@ type pager struct {
 type delivery struct {
 	since, next time.Duration
 	asked       int
-	text        string // what was sent, while nobody knows whether it was
 }
 
 // texter is one SMS provider.
@@ -173,6 +172,7 @@ func (v *vantage) sendTexts(ctx context.Context, attempts []attempt) {
 		a.record = observe.Text{Incident: a.incident, Kind: a.kind, Admin: a.admin.Name, By: v.cfg.Name, N: n,
 			Provider: a.texter.Name(), State: observe.Begun, At: wall}
 		i.take(a.record)
+		i.keep(a.record, a.text)
 	}
 	v.mu.Unlock()
 	v.changed()
@@ -205,9 +205,11 @@ func (v *vantage) sendTexts(ctx context.Context, attempts []attempt) {
 			a.record.State = observe.Refused
 		default:
 			a.record.State = observe.Unclear
-			v.pager.asked[a.record] = delivery{since: now, next: now + v.cfg.Probe, text: a.text}
+			v.pager.asked[a.record] = delivery{since: now, next: now + v.cfg.Probe}
 		}
-		v.incident(a.message).take(a.record)
+		i := v.incident(a.message)
+		i.take(a.record)
+		i.keep(a.record, a.text)
 		v.pace(a, now)
 	}
 	v.mu.Unlock()
@@ -263,50 +265,54 @@ func (v *vantage) logSent(attempts []attempt) {
 }
 
 // askDeliveries asks providers after what this vantage sent, and says whether
-// there is news: what was lost, or not taken, goes to the next provider. Nobody
-// asks after what a process before this one left unclear, as its words are gone.
+// there is news: what was lost, or not taken, goes to the next provider.
 func (v *vantage) askDeliveries(ctx context.Context) (news bool) {
 	now := v.m.Elapsed()
-	var open []observe.Text
-	v.mu.Lock()
-	for _, subject := range v.subjects() {
-		open = append(open, v.incidents[subject].Texts...)
-	}
-	open = append(open, v.alive.Texts...)
-	v.mu.Unlock()
-	asked := map[observe.Text]delivery{}
 	type question struct {
 		observe.Text
 		texter sms.Texter
 		age    time.Duration
-		text   string // while it is unclear
+		words  string // while it is unclear
 		state  observe.State
 	}
-	var questions []*question
-	for _, t := range open {
-		at := slices.IndexFunc(v.texters, func(p texter) bool { return p.Name() == t.Provider })
-		if t.By != v.cfg.Name || at < 0 {
-			continue
+	var own []question
+	v.mu.Lock()
+	add := func(i *Incident) {
+		for _, t := range i.Texts {
+			at := slices.IndexFunc(v.texters, func(p texter) bool { return p.Name() == t.Provider })
+			if t.By == v.cfg.Name && at >= 0 {
+				own = append(own, question{Text: t, texter: v.texters[at], words: i.Words[wordsKey(t)]})
+			}
 		}
-		key := t
-		if t.State == observe.Late {
+	}
+	for _, subject := range v.subjects() {
+		add(v.incidents[subject])
+	}
+	add(v.alive)
+	v.mu.Unlock()
+	asked := map[observe.Text]delivery{}
+	var questions []*question
+	for _, q := range own {
+		key := q.Text
+		if q.State == observe.Late {
 			key.State = observe.Accepted
 		}
 		d, ok := v.pager.asked[key]
+		if !ok {
+			d = delivery{since: now, next: now + v.cfg.Probe}
+		}
+		q.age, q.state = now-d.since, q.State
 		switch {
-		case key.State == observe.Unclear && ok:
+		case key.State == observe.Unclear && q.words != "":
 			if now >= d.next {
 				d.next = now + v.cfg.Probe<<min(d.asked, 3)
 				d.asked++
-				questions = append(questions, &question{t, v.texters[at], now - d.since, d.text, t.State})
+				questions = append(questions, &q)
 			}
-		case key.State == observe.Accepted && t.Receipt != "":
-			if !ok {
-				d = delivery{since: now, next: now + v.cfg.Probe}
-			}
+		case key.State == observe.Accepted && q.Receipt != "":
 			if now >= d.next && now-d.since < 2*v.cfg.lateAfter() {
 				d.next = now + v.cfg.Probe
-				questions = append(questions, &question{t, v.texters[at], now - d.since, "", t.State})
+				questions = append(questions, &q)
 			}
 		default:
 			continue
@@ -318,7 +324,7 @@ func (v *vantage) askDeliveries(ctx context.Context) (news bool) {
 		ctx, cancel := nodes.Timeout(ctx, v.m, fmt.Sprint("delivery ", q.Kind, " ", q.Incident, " ", q.Admin, " ", q.N), apiLimit)
 		defer cancel()
 		if q.State == observe.Unclear {
-			r, err := q.texter.Find(ctx, v.cfg.admin(q.Admin).Phone, q.text, q.At)
+			r, err := q.texter.Find(ctx, v.cfg.admin(q.Admin).Phone, q.words, q.At)
 			switch r.Outcome {
 			case sms.Accepted:
 				q.state, q.Receipt = observe.Accepted, r.ID
@@ -355,6 +361,7 @@ func (v *vantage) askDeliveries(ctx context.Context) (news bool) {
 			i = v.byID(q.Incident)
 		}
 		if i != nil && i.take(q.Text) {
+			i.keep(q.Text, q.words)
 			news = true
 		}
 	}

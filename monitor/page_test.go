@@ -276,6 +276,44 @@ func TestCrashAtEveryStep(t *testing.T) {
 	require.Greater(t, steps, 60/stride)
 }
 
+// Who dies time and again before a text is out has noted copies that nobody got, and
+// asks what became of them.
+func TestCrashesBeforeTextIsOut(t *testing.T) {
+	for _, found := range []sms.Outcome{sms.Refused, sms.Unknown} {
+		w := newWorld(t, func(c *Config) { c.Peers = nil })
+		w.vantages = w.vantages[:1]
+		w.run(2 * time.Minute)
+		alone, deaths := w.vantages[0], 3
+		w.gateway.found = func(string) sms.Outcome { return found }
+		w.gateway.answer = func(string) sms.Outcome {
+			alone.life.mu.Lock()
+			defer alone.life.mu.Unlock()
+			if deaths > 0 {
+				alone.life.left = 0
+			}
+			return sms.Accepted
+		}
+		w.down["apex"] = true
+		died := 0
+		for ; deaths > 0; deaths-- {
+			w.run(2 * time.Minute)
+			if alone.life.over() {
+				died++
+				alone.boot()
+			}
+		}
+		w.run(2 * time.Minute)
+		if found == sms.Unknown {
+			require.Equal(t, maxCopies, died, "it may have been sent so often")
+			require.Empty(t, w.gateway.to(ana, ""))
+			continue
+		}
+		require.Equal(t, 3, died)
+		require.Len(t, w.gateway.to(ana, "ESPRA DOWN apex"), 1)
+		require.Empty(t, alone.incidents["apex"].Words, "all is known")
+	}
+}
+
 // A vantage that comes back from an old copy of its disk tells nobody of
 // incidents that were over long ago, and is heard again.
 func TestOldBackup(t *testing.T) {

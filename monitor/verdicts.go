@@ -166,6 +166,7 @@ func (v *vantage) finish(name string, held map[string]bool, now decide.Now) {
 
 // bury keeps the story of an incident that is history. The caller holds mu.
 func (v *vantage) bury(i *Incident) {
+	i.Words = nil // nobody asks any more
 	v.past = append(v.past, i)
 	v.past = slices.Delete(v.past, 0, max(0, len(v.past)-maxPast))
 }

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -77,9 +78,14 @@ func (p *platform) tearWrite(s *strike) {
 func (p *platform) rot(s *strike) {
 	machines := p.keepers(s.event)
 	var all []*sim.Rot // of all strikes
+	strikes := 0
 	s.begin = func() {
+		name := s.event.ID
+		if strikes++; strikes > 1 {
+			name = fmt.Sprint(name, " again ", strikes) // not the same bit for ever
+		}
 		for _, m := range machines {
-			all = append(all, m.Disk().Rot(s.event.ID, "/var"))
+			all = append(all, m.Disk().Rot(name, "/var"))
 			for _, proc := range m.Processes() {
 				proc.Kill()
 			}

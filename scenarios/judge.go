@@ -119,8 +119,14 @@ func (p *platform) ask(h oracle.History, x story.Expectation, f oracle.Fault) or
 	case "pages":
 		each, _ := v.Counts("each-admin")
 		clear, _ := v.Counts("all-clear")
-		return oracle.Pages(h, oracle.Paging{Admins: p.story.Topology.Admins, From: f.From, Until: h.Lasts,
-			Each: oracle.Range(each), AllClear: oracle.Range(clear)})
+		paging := oracle.Paging{Admins: p.story.Topology.AdminNames(), From: f.From, Until: h.Lasts,
+			Each: oracle.Range(each), AllClear: oracle.Range(clear)}
+		if to := v.Names("to"); to != nil {
+			paging.Admins, paging.Others = to, paging.Admins
+		}
+		return oracle.Pages(h, paging)
+	case "acknowledged":
+		return oracle.Acknowledged(h, f, v.Duration("within"))
 	case "tunnels-kept":
 		return oracle.TunnelsKept(h, f, int(v.Share("share")), v.Duration("for"))
 	case "superseded-owners":
@@ -151,7 +157,7 @@ func (p *platform) ask(h oracle.History, x story.Expectation, f oracle.Fault) or
 // peace says who watches over whom.
 func (p *platform) peace() oracle.Peace {
 	// A round of probes may take as long as the pause to the next one.
-	peace := oracle.Peace{Admins: p.story.Topology.Admins, Pause: 3 * p.story.Topology.Monitor.Probe}
+	peace := oracle.Peace{Admins: p.story.Topology.AdminNames(), Pause: 3 * p.story.Topology.Monitor.Probe}
 	for _, r := range p.story.Topology.Regions {
 		peace.Regions = append(peace.Regions, r.Name)
 	}

@@ -151,6 +151,8 @@ func lanes(s *story.Story) []report.Group {
 			add("off-site", m.Name, false)
 		case m.Provider != "":
 			add(m.Provider, m.Name, true)
+		case m.Role == story.RolePhone:
+			add("people", m.Name, false)
 		case m.Role == story.RoleControl:
 			add("sites of others", m.Name, true)
 		default:

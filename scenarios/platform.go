@@ -65,6 +65,7 @@ type platform struct {
 	naming   nameFaults
 	lies     []*lie // that load balancers may be told
 	looks    looks
+	phones   phones
 }
 
 // rolesOf are the programs that machines run: the platform's own as production
@@ -76,7 +77,7 @@ func (p *platform) platformRoles() nodes.Roles {
 		"proxy": proxy.Run, "live": live.Run, "monitor": monitor.Run, "redirect": redirect.Run,
 		"lb": lb.Believing(p.believe), "authority": faults.Authority, "linode": dns.RunLinode, "digitalocean": dns.RunDigitalOcean,
 		"cloud": faults.Cloud, "twilio": late.Twilio, "sns": late.SNS, "s3": s3.Run, "seed": seed.Run,
-		"control": p.runControl, "aws": p.runAWS, "impostor": runImpostor,
+		"control": p.runControl, "phone": p.runPhone, "aws": p.runAWS, "impostor": runImpostor,
 		"resolver": func(ctx context.Context, m nodes.Machine, args []string) error {
 			// A resolver whose wall clock is set back would keep what it has for as much longer.
 			o := names.Options{Roots: p.roots(), Now: func() time.Time { return p.story.Starts.Add(m.Elapsed()) }}
@@ -102,6 +103,7 @@ func boot(w *sim.World, s *story.Story) (_ *platform, err error) {
 	p.answers = &answers{p: p, troubles: map[string][]*trouble{}}
 	p.roles = p.platformRoles()
 	p.naming.keeps = p.keepings()
+	p.phones = p.newPhones()
 	if p.ca, err = pki.New(p.validity()); err != nil {
 		return nil, err
 	}
@@ -144,6 +146,9 @@ func boot(w *sim.World, s *story.Story) (_ *platform, err error) {
 			p.cloudDNS(m)
 		case story.RoleControl:
 			p.run(m.Name, "control")
+		case story.RolePhone:
+			p.run(m.Name, "resolver")
+			p.run(m.Name, "phone")
 		}
 		if err != nil {
 			return nil, fmt.Errorf("set up %s: %w", m.Name, err)
@@ -155,7 +160,7 @@ func boot(w *sim.World, s *story.Story) (_ *platform, err error) {
 // resolvers are those that a machine asks: its own, if it has one.
 func (p *platform) resolvers(m story.Machine) []netip.AddrPort {
 	switch m.Role {
-	case story.RoleLive, story.RoleVPS, story.RoleBrowser, story.RolePublisher:
+	case story.RoleLive, story.RoleVPS, story.RolePhone, story.RoleBrowser, story.RolePublisher:
 		return []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:53")}
 	}
 	return nil
@@ -208,7 +213,7 @@ func (p *platform) place(m story.Machine) (region, zone string) {
 	switch m.Role {
 	case story.RoleBrowser, story.RolePublisher:
 		return p.isp(m.Group), m.Name
-	case story.RoleVPS, story.RoleControl, story.RoleRoot, story.RoleCom:
+	case story.RoleVPS, story.RoleControl, story.RolePhone, story.RoleRoot, story.RoleCom:
 		return m.Name, ""
 	case story.RoleAPI, story.RoleNameServer:
 		if m.Region != "" {
@@ -464,6 +469,11 @@ func (p *platform) vps(m story.Machine, keys map[string]ed25519.PrivateKey) erro
 	if err != nil {
 		return err
 	}
+	if p.involved() {
+		if err := p.files(m.Name, map[string][]byte{secretFile: []byte(secret + "\n")}); err != nil {
+			return err
+		}
+	}
 	if err := p.hosts[m.Name].Disk().MkdirAll("/var/lib/protoplex"); err != nil {
 		return err
 	}
@@ -533,9 +543,7 @@ func (p *platform) monitorConfig(m story.Machine, keys map[string]ed25519.Privat
 	}
 	c.SMS = p.smsProviders()
 	if len(c.SMS) > 0 {
-		for _, a := range t.Admins {
-			c.Admins = append(c.Admins, monitor.Admin{Name: a, Phone: p.phone(a)})
-		}
+		p.people(&c)
 	}
 	return c
 }

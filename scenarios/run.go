@@ -119,6 +119,7 @@ func Play(w *sim.World, s *story.Story, o Options) (*Report, error) {
 	}
 	w.Observe(func(e sim.Event) {
 		watch.event(e)
+		p.phones.hear(e)
 		reached.hear(e)
 		if lasts < s.Lasts {
 			said.hear(e)

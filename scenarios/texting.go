@@ -51,7 +51,7 @@ func (p *platform) smsProviders() []monitorsms.Provider {
 
 // phone is the number of an admin.
 func (p *platform) phone(admin string) string {
-	return fmt.Sprintf("+1555020%d", 1000+slices.Index(p.story.Topology.Admins, admin))
+	return fmt.Sprintf("+1555020%d", 1000+slices.Index(p.story.Topology.AdminNames(), admin))
 }
 
 func (p *platform) twilioZone() string {

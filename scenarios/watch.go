@@ -31,6 +31,7 @@ type watcher struct {
 	watches []oracle.Watch
 	notices []oracle.Notice
 	texts   []oracle.Text
+	acks    []oracle.Ack
 	served  []oracle.Served
 	faults  []oracle.Fault
 	leaders []oracle.Led
@@ -88,6 +89,11 @@ func (w *watcher) event(e sim.Event) {
 			has = "has it"
 		}
 		w.tellTogether(e.At, "sms", "", e.Get("admin"), fmt.Sprintf("  looked up: %s %s", e.Get("provider"), has))
+	case logEvent + "page acknowledged":
+		w.acks = append(w.acks, oracle.Ack{At: e.At, By: e.Get("by"), Incident: e.Get("incident")})
+		w.tell(e.At, "people", "%s looks after %s", e.Get("by"), e.Get("incident"))
+	case logEvent + "page not acknowledged":
+		w.tell(e.At, "people", "%s cannot acknowledge %s: %s", e.Get("by"), e.Get("incident"), e.Get("error"))
 	case logEvent + "plan":
 		text := fmt.Sprintf("plan: home of %s -> %s epoch %s (%s of %s records)",
 			shortHosts(e.Get("hosts")), e.Get("region"), e.Get("epoch"), e.Get("changes"), e.Get("records"))
@@ -152,7 +158,8 @@ func (w *watcher) event(e sim.Event) {
 			w.tell(e.At, "monitor", "%s cannot save its state: %s", e.Machine, lastCause(e.Get("error")))
 		}
 	case logEvent + "state file not usable, starting without it":
-		w.tell(e.At, "monitor", "%s starts without its state: %s", e.Machine, strings.TrimPrefix(e.Get("error"), "read state: "))
+		why, _, _ := strings.Cut(strings.TrimPrefix(e.Get("error"), "read state: "), ", ")
+		w.tellTogether(e.At, "monitor", "state dropped ("+why+"): ", e.Machine, "")
 	case logEvent + "instance unhealthy":
 		w.tell(e.At, "scaling", "%s finds %s unwell", e.Get("group"), e.Get("host"))
 	case logEvent + "instance launching":
@@ -292,7 +299,7 @@ func (w *watcher) verdict(e sim.Event) {
 
 // admin is who has a number, or the number.
 func (w *watcher) admin(number string) string {
-	for _, a := range w.p.story.Topology.Admins {
+	for _, a := range w.p.story.Topology.AdminNames() {
 		if w.p.phone(a) == number {
 			return a
 		}
@@ -360,6 +367,7 @@ func (w *watcher) complete(h *oracle.History, lasts time.Duration) {
 	h.Usage, h.Running = w.p.usage.taken, w.p.usage.running
 	h.Visits = w.visits
 	h.Looks = w.p.seen()
+	h.Acks = w.acks
 	h.Watches, h.Notices, h.Texts, h.Served, h.Faults, h.Leaders, h.Targets = w.watches, w.notices, w.texts, w.served, w.faults, w.leaders, w.targets
 	// The tables of processes that have ended concern nobody.
 	alive := map[string]bool{}

@@ -24,6 +24,7 @@ type History struct {
 	Looks   []Look
 	Notices []Notice
 	Texts   []Text
+	Acks    []Ack
 	Served  []Served
 	Leaders []Led
 	Tables  []Heard
@@ -165,6 +166,14 @@ type Text struct {
 // is a page.
 func (t Text) AllClear() bool { return strings.HasPrefix(t.Body, "ESPRA OK") }
 
+// Ack is an admin who has followed the link of a page and is shown as who looks after
+// the incident.
+type Ack struct {
+	At       time.Duration
+	By       string // name of the admin
+	Incident string
+}
+
 // Served is what one authoritative server of the platform's zone gives for a
 // name from a moment on, until the next Served of the same server and name. The
 // state at the start is a Served at 0. Servers of other zones do not belong here.
@@ -214,6 +223,9 @@ func (h *History) Sort() {
 	})
 	slices.SortStableFunc(h.Texts, func(a, b Text) int {
 		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.To, b.To), cmp.Compare(a.Provider, b.Provider))
+	})
+	slices.SortStableFunc(h.Acks, func(a, b Ack) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.By, b.By), cmp.Compare(a.Incident, b.Incident))
 	})
 	slices.SortStableFunc(h.Served, func(a, b Served) int {
 		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Provider, b.Provider),

@@ -3,6 +3,7 @@ package oracle
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -30,6 +31,7 @@ func Detected(h History, f Fault, within time.Duration) Verdict {
 // Paging says how many texts an incident may cause.
 type Paging struct {
 	Admins      []string
+	Others      []string      // admins too; those who are not in Admins are judged elsewhere
 	From, Until time.Duration // texts accepted in [From, Until) belong to it
 	Each        Range         // pages to each admin
 	AllClear    Range         // all-clears to each admin
@@ -42,6 +44,9 @@ func Pages(h History, p Paging) Verdict {
 	pages, clears := map[string]int{}, map[string]int{}
 	first := firstFault(h)
 	for _, t := range h.Texts {
+		if slices.Contains(p.Others, t.To) && !slices.Contains(p.Admins, t.To) {
+			continue
+		}
 		if t.At < first {
 			d.broke(t.At, "%s at %s was sent %q before anything was broken", t.To, Offset(t.At), t.Body)
 		}
@@ -70,9 +75,37 @@ func Pages(h History, p Paging) Verdict {
 			d.broke(p.Until, "%s by %s had %d of %d all-clears", admin, Offset(p.Until), clears[admin], p.AllClear.Min)
 		}
 	}
-	return d.verdict("pages to each admin",
+	name := "pages to each admin"
+	if p.Others != nil {
+		name = "pages to " + strings.Join(p.Admins, ", ")
+	}
+	return d.verdict(name,
 		fmt.Sprintf("%s, all-clear %s", spread(each), spread(clear)),
 		fmt.Sprintf("%s, all-clear %s", p.Each, p.AllClear))
+}
+
+// Acknowledged judges that within a time of the fault somebody followed the link of
+// a page, said that they look after it, and was shown as who does. It counts those
+// who did.
+func Acknowledged(h History, f Fault, within time.Duration) Verdict {
+	const name = "page acknowledged"
+	var d docket
+	measured := "never"
+	for _, a := range h.Acks {
+		if a.At < f.From {
+			continue
+		}
+		if d.judged++; d.judged == 1 {
+			measured = Span(a.At - f.From)
+			if a.At-f.From > within {
+				d.broke(f.From+within, "nobody at %s looked after it; %s did at %s", Offset(f.From+within), a.By, Offset(a.At))
+			}
+		}
+	}
+	if d.judged == 0 {
+		d.broke(f.From+within, "nobody at %s looked after it", Offset(f.From+within))
+	}
+	return d.verdict(name, measured, Span(within))
 }
 
 func spread(counts []int) Range {

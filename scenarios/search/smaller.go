@@ -249,10 +249,20 @@ func smallerTopology(s *story.Story) []*story.Story {
 	for _, list := range []func(*story.Topology) *[]string{
 		func(t *story.Topology) *[]string { return &t.DNS.Providers },
 		func(t *story.Topology) *[]string { return &t.SMS },
-		func(t *story.Topology) *[]string { return &t.Admins },
 	} {
 		for i, n := 0, len(*list(&s.Topology)); n > 1 && i < n; i++ {
 			with(func(t *story.Topology) { *list(t) = slices.Delete(slices.Clone(*list(t)), i, i+1) })
+		}
+	}
+	for i, a := range s.Topology.Admins {
+		if len(s.Topology.Admins) > 1 {
+			with(func(t *story.Topology) { t.Admins = slices.Delete(slices.Clone(t.Admins), i, i+1) })
+		}
+		if a.After > 0 || a.Acknowledges > 0 {
+			with(func(t *story.Topology) {
+				t.Admins = slices.Clone(t.Admins)
+				t.Admins[i] = story.Admin{Name: a.Name}
+			})
 		}
 	}
 	return all

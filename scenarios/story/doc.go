@@ -49,7 +49,9 @@
 //	            an empty list means that nobody monitors and the apex is silent
 //	dns         providers: list of linode and digitalocean (both); ttl (60s)
 //	sms         list of SMS gateways, of twilio and sns (twilio)
-//	admins      list of names (ana, raj)
+//	admins      list of names (ana, raj); or of {name: raj, after: 5m, acknowledges: 2m}:
+//	            raj is told of what nobody has acknowledged for so long, and follows
+//	            the link of a page so long after it has come, to acknowledge it
 //	monitor     probe (10s), open-after (3), close-after (3), hold-down (10m), and
 //	            certificates: 14d to have somebody told when less is left
 //
@@ -76,6 +78,7 @@
 //	root-1, com-1                    DNS above espra.com
 //	cloud-dns-1, cloud-dns-2         the cloud's zone, for load balancer names
 //	control-1 to control-3           what monitors probe to know that they are online
+//	raj-phone                        that of an admin who acknowledges
 //	GROUP-01, GROUP-02 ...           clients, with as many digits as the last one needs
 //
 // # Workload

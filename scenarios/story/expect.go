@@ -287,6 +287,10 @@ func (j *judge) needPaging() {
 	j.need(len(j.s.Topology.Admins) > 0, "the topology has no admins")
 }
 
+func (j *judge) needAcknowledging() {
+	j.need(j.s.Topology.Acknowledged(), "no admin acknowledges anything")
+}
+
 func (j *judge) needLostRegion() {
 	j.need(len(j.event.LostRegions()) > 0, "%s takes no region away", j.event.ID)
 }

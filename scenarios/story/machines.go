@@ -21,6 +21,7 @@ const (
 	RoleCom        = "com"        // DNS .com
 	RoleCloudDNS   = "cloud-dns"  // the cloud's own zone, for load balancer names
 	RoleControl    = "control"    // what monitors probe to know that they are online
+	RolePhone      = "phone"      // of an admin who acknowledges pages
 	RoleBrowser    = "browser"
 	RolePublisher  = "publisher"
 )
@@ -28,7 +29,7 @@ const (
 // Roles is the table of all roles; it is never changed.
 var Roles = []string{
 	RoleProxy, RoleLive, RoleSeed, RoleUnderstudy, RoleStore, RoleAWS, RoleBalancer, RoleVPS, RoleAPI, RoleNameServer,
-	RoleRoot, RoleCom, RoleCloudDNS, RoleControl, RoleBrowser, RolePublisher,
+	RoleRoot, RoleCom, RoleCloudDNS, RoleControl, RolePhone, RoleBrowser, RolePublisher,
 }
 
 // Machine is one machine of a scenario. Fields that make no sense for its role
@@ -73,6 +74,11 @@ func (t Topology) Machines() []Machine {
 	all = append(all, numbered(RoleCloudDNS, 2)...)
 	if len(t.VPS) > 0 {
 		all = append(all, numbered(RoleControl, 3)...)
+	}
+	for _, a := range t.Admins {
+		if a.Acknowledges > 0 {
+			all = append(all, Machine{Name: a.Phone(), Role: RolePhone})
+		}
 	}
 	return all
 }

@@ -112,8 +112,16 @@ var Oracles = []Oracle{
 		Params: []Param{
 			{Name: "each-admin", Type: TypeCounts, Required: true, About: "texts to each admin when the incident opens"},
 			{Name: "all-clear", Type: TypeCounts, About: "texts to each admin when it closes"},
+			{Name: "to", Type: TypeAdmins, About: "only these admins; left out: all"},
 		},
 		check: func(j *judge) { j.needPaging(); j.needHealing("all-clear"); j.needNoContradiction() },
+	},
+	{
+		Name:   "acknowledged",
+		About:  "an admin who follows the link of a page is shown as who looks after the incident",
+		Scopes: []Scope{After},
+		Params: []Param{{Name: "within", Type: TypeDuration, Required: true, About: "of the fault's start"}},
+		check:  func(j *judge) { j.needPaging(); j.needAcknowledging() },
 	},
 	{
 		Name:   "tunnels-kept",

@@ -20,6 +20,7 @@ const (
 	TypeCounts    Type = "counts"    // 1, or 1-2
 	TypeHosts     Type = "hosts"     // one host or a list; .espra.com may be left out
 	TypeProviders Type = "providers" // all providers, one of them, or a list
+	TypeAdmins    Type = "admins"    // one admin or a list
 	TypeSelector  Type = "selector"  // clients us-browsers
 	TypeCount     Type = "count"     // 2; at least 1
 	TypeChoice    Type = "choice"    // one word of a few
@@ -48,7 +49,7 @@ type Value struct {
 	Largest  BasisPoints   // of a range whose least is Share; else 0
 	Factor   Factor        // TypeFactor
 	Counts   Range         // TypeCounts
-	Names    []string      // TypeHosts: full names; TypeProviders
+	Names    []string      // TypeHosts: full names; TypeProviders, TypeAdmins
 	Selector *Selector     // TypeSelector
 	Count    int           // TypeCount
 	Choice   string        // TypeChoice
@@ -77,7 +78,7 @@ func (vs Values) Share(name string) BasisPoints { v, _ := vs.Get(name); return v
 // Factor gives a parameter of TypeFactor, 0 if left out.
 func (vs Values) Factor(name string) Factor { v, _ := vs.Get(name); return v.Factor }
 
-// Names gives a parameter of TypeHosts or TypeProviders, nil if left out.
+// Names gives a parameter of TypeHosts, TypeProviders or TypeAdmins, nil if left out.
 func (vs Values) Names(name string) []string { v, _ := vs.Get(name); return v.Names }
 
 // Selector gives a parameter of TypeSelector, nil if left out.
@@ -120,6 +121,8 @@ func (r *reader) values(f fields, params []Param, s *Story, machines []Machine) 
 			out.Names = r.hosts(v)
 		case TypeProviders:
 			out.Names = r.someProviders(v, s.Topology.DNS.Providers)
+		case TypeAdmins:
+			out.Names = r.someAdmins(v, s.Topology.AdminNames())
 		case TypeSelector:
 			out.Selector = r.selector(v, machines)
 		case TypeCount:

@@ -65,7 +65,7 @@ func TestParse(t *testing.T) {
 			VPS:     []string{"fremont", "london", "singapore"},
 			DNS:     story.DNS{Providers: []string{"linode", "digitalocean"}, TTL: time.Minute},
 			SMS:     []string{"twilio"},
-			Admins:  []string{"ana", "raj"},
+			Admins:  []story.Admin{{Name: "ana"}, {Name: "raj"}},
 			Monitor: story.Monitor{Probe: 10 * time.Second, OpenAfter: 3, CloseAfter: 3, HoldDown: 10 * time.Minute},
 		},
 		Workload: []story.Group{
@@ -159,7 +159,7 @@ func TestDefaults(t *testing.T) {
 		VPS:     []string{"fremont", "london", "singapore"},
 		DNS:     story.DNS{Providers: []string{"linode", "digitalocean"}, TTL: time.Minute},
 		SMS:     []string{"twilio"},
-		Admins:  []string{"ana", "raj"},
+		Admins:  []story.Admin{{Name: "ana"}, {Name: "raj"}},
 		Monitor: story.Monitor{Probe: 10 * time.Second, OpenAfter: 3, CloseAfter: 3, HoldDown: 10 * time.Minute},
 	}
 	require.Empty(t, cmp.Diff(want, s.Topology, unexported, cmpopts.IgnoreTypes(story.Pos{})))

@@ -12,7 +12,7 @@ type Topology struct {
 	VPS      []string // the off-site machines, by name
 	DNS      DNS
 	SMS      []string // gateways: "twilio", "sns"
-	Admins   []string
+	Admins   []Admin
 	Monitor  Monitor
 	vpsPlace []Pos
 }
@@ -98,7 +98,7 @@ var (
 	defaultRegion  = Region{Zones: 2, Proxy: 2, Live: 2}
 	defaultVPS     = []string{"fremont", "london", "singapore"}
 	defaultSMS     = []string{"twilio"}
-	defaultAdmins  = []string{"ana", "raj"}
+	defaultAdmins  = []Admin{{Name: "ana"}, {Name: "raj"}}
 	defaultTTL     = 60 * time.Second
 	defaultMonitor = Monitor{Probe: 10 * time.Second, OpenAfter: 3, CloseAfter: 3, HoldDown: 10 * time.Minute}
 )
@@ -172,7 +172,7 @@ func (r *reader) topology(v value) Topology {
 		t.SMS = r.chosen(v, providerNames(true))
 	}
 	if v := f["admins"]; v.given() {
-		t.Admins, _ = r.names(v, maxNames)
+		t.Admins = r.admins(v)
 	}
 	d := r.fields(f["dns"], "providers", "ttl")
 	if v := d["providers"]; v.given() {

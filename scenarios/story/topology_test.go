@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
@@ -181,4 +182,44 @@ func TestTables(t *testing.T) {
 	}
 	_, ok := story.FindFault("gremlins")
 	require.False(t, ok)
+}
+
+func TestAdmins(t *testing.T) {
+	given := func(admins string) string {
+		return strings.Replace(world, "  vps: [fremont]", "  vps: [fremont]\n  admins: "+admins, 1)
+	}
+	s := parse(t, given("[ana, {name: raj, after: 5m, acknowledges: 2m}, {name: lee}]"))
+	require.Equal(t, []story.Admin{{Name: "ana"}, {Name: "raj", After: 5 * time.Minute, Acknowledges: 2 * time.Minute}, {Name: "lee"}}, s.Topology.Admins)
+	var phones []string
+	for _, m := range s.Machines() {
+		if m.Role == story.RolePhone {
+			phones = append(phones, m.Name)
+		}
+	}
+	require.Equal(t, []string{"raj-phone"}, phones)
+	require.Contains(t, string(story.Format(s)), "admins: [ana, {name: raj, after: 5m, acknowledges: 2m}, lee]")
+
+	for admins, want := range map[string]string{
+		"[ana, ana]":                    `11:17: admins: "ana" comes twice`,
+		"[ana, {name: ana, after: 1m}]": `11:24: admins: "ana" comes twice`,
+		"[{name: ana, after: 1m}]":      `11:11: admins: nobody is told at once: leave out "after" for somebody`,
+		"[{after: 1m}]":                 `the key "name" is missing`,
+		"[{name: ana, afer: 1m}]":       `11:24: unknown key "afer"; did you mean after?`,
+		"[ana, {name: raj, after: 0s}]": "after: ",
+	} {
+		_, err := story.Parse("world.yaml", []byte(given(admins)))
+		require.ErrorContains(t, err, want, admins)
+	}
+
+	const pages = "  after x:\n    pages: {each-admin: 0, to: TO}\n"
+	s = parse(t, given("[ana, raj]")+strings.Replace(pages, "TO", "raj", 1))
+	require.Equal(t, []string{"raj"}, s.Expect.After[0].Expect[0].Params.Names("to"))
+	for text, want := range map[string]string{
+		strings.Replace(pages, "TO", "rai", 1):         `unknown admin "rai"; did you mean raj?`,
+		strings.Replace(pages, "TO", "[raj, raj]", 1):  "to: raj comes twice",
+		"  after x:\n    acknowledged: {within: 1m}\n": "acknowledged can never be judged: no admin acknowledges anything",
+	} {
+		_, err := story.Parse("world.yaml", []byte(given("[ana, raj]")+text))
+		require.ErrorContains(t, err, want)
+	}
 }

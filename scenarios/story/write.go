@@ -45,6 +45,26 @@ func (w *writer) line(depth int, format string, args ...any) {
 	fmt.Fprintf(&w.b, format+"\n", args...)
 }
 
+// adminsYAML gives each admin as a list would have them.
+func adminsYAML(admins []Admin) []string {
+	var all []string
+	for _, a := range admins {
+		text := scalar(a.Name)
+		if a.After > 0 || a.Acknowledges > 0 {
+			text = "{name: " + text
+			if a.After > 0 {
+				text += ", after: " + short(a.After)
+			}
+			if a.Acknowledges > 0 {
+				text += ", acknowledges: " + short(a.Acknowledges)
+			}
+			text += "}"
+		}
+		all = append(all, text)
+	}
+	return all
+}
+
 // block is what may stand in a literal block as it is.
 var block = regexp.MustCompile(`^[^\s#][^\pC\p{Zl}\p{Zp}\t]*(\n+[^\s][^\pC\p{Zl}\p{Zp}\t]*)*$`)
 
@@ -92,7 +112,7 @@ func (w *writer) topology(t Topology) {
 	w.line(1, "vps: %s", list(t.VPS))
 	w.line(1, "dns: {providers: %s, ttl: %s}", list(t.DNS.Providers), short(t.DNS.TTL))
 	w.line(1, "sms: %s", list(t.SMS))
-	w.line(1, "admins: %s", list(t.Admins))
+	w.line(1, "admins: [%s]", strings.Join(adminsYAML(t.Admins), ", "))
 	if m := t.Monitor; len(t.VPS) > 0 {
 		extra := ""
 		if m.Certificates > 0 {

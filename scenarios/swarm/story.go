@@ -82,7 +82,7 @@ type generator struct {
 func (g generator) topology() story.Topology {
 	names := []string{"us-east", "eu-west"}[:1+g.below(2, "regions")]
 	t := story.Topology{
-		VPS: []string{"fremont", "london", "singapore"}, Admins: []string{"ana"}, SMS: []string{"twilio"},
+		VPS: []string{"fremont", "london", "singapore"}, Admins: []story.Admin{{Name: "ana"}}, SMS: []string{"twilio"},
 		DNS:     story.DNS{Providers: []string{"linode", "digitalocean"}, TTL: time.Minute},
 		Monitor: story.Monitor{Probe: 10 * time.Second, OpenAfter: 3, CloseAfter: 3, HoldDown: time.Minute},
 	}

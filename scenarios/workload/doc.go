@@ -1,5 +1,5 @@
 // Package workload is the people: browsers that load pages and hold live
-// tunnels, and publishers. They run as roles on a [nodes.Machine] of their own
+// tunnels, publishers, and the phones of admins. They run as roles on a [nodes.Machine] of their own
 // and know the platform only as the public does, by its names, HTTPS and the
 // live protocol over WebSocket.
 //
