@@ -65,6 +65,7 @@ type platform struct {
 	naming   nameFaults
 	lies     []*lie // that load balancers may be told
 	looks    looks
+	writes   writes
 }
 
 // rolesOf are the programs that machines run: the platform's own as production

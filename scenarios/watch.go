@@ -35,6 +35,8 @@ type watcher struct {
 	faults  []oracle.Fault
 	leaders []oracle.Led
 	tables  []oracle.Heard
+	acts    []oracle.Act
+	started []oracle.Started
 	targets []oracle.Judged
 	visits  []oracle.Visit
 }
@@ -128,7 +130,12 @@ func (w *watcher) event(e sim.Event) {
 	case logEvent + "leader no longer":
 		w.leads(e.Machine, e.At)
 		w.tell(e.At, "seed", "%s leads %s no longer: %s", e.Machine, e.Get("cell"), e.Get("why"))
+	case logEvent + "table":
+		w.acts = append(w.acts, oracle.Act{At: e.At, Name: e.Machine, Did: fmt.Sprintf("made table %s.%s", e.Get("epoch"), e.Get("revision"))})
 	case logEvent + "frozen", logEvent + "thawed":
+		if e.Kind == logEvent+"frozen" {
+			w.acts = append(w.acts, oracle.Act{At: e.At, Name: e.Machine, Did: "led"})
+		}
 		w.tell(e.At, "seed", "%s: %s is %s", e.Machine, e.Get("cell"), strings.TrimPrefix(e.Kind, logEvent))
 	case logEvent + "node left":
 		if e.Get("role") == story.RoleLive {
@@ -143,6 +150,8 @@ func (w *watcher) event(e sim.Event) {
 		t.Epoch, _ = strconv.ParseUint(e.Get("epoch"), 10, 64)
 		t.Revision, _ = strconv.ParseUint(e.Get("revision"), 10, 64)
 		w.tables = append(w.tables, t)
+	case logEvent + "child started":
+		w.started = append(w.started, oracle.Started{At: e.At, Machine: e.Machine, Place: e.Get("slot")})
 	case logEvent + "target healthy", logEvent + "target unhealthy", logEvent + "target draining":
 		w.targets = append(w.targets, oracle.Judged{
 			At: e.At, Node: e.Machine, Target: e.Get("target"), Healthy: e.Kind == logEvent+"target healthy",
@@ -360,6 +369,7 @@ func (w *watcher) complete(h *oracle.History, lasts time.Duration) {
 	h.Usage, h.Running = w.p.usage.taken, w.p.usage.running
 	h.Visits = w.visits
 	h.Looks = w.p.seen()
+	h.Renewed, h.Acts, h.Started = w.p.renewed(), w.acts, w.started
 	h.Watches, h.Notices, h.Texts, h.Served, h.Faults, h.Leaders, h.Targets = w.watches, w.notices, w.texts, w.served, w.faults, w.leaders, w.targets
 	// The tables of processes that have ended concern nobody.
 	alive := map[string]bool{}

@@ -27,6 +27,9 @@ type History struct {
 	Served  []Served
 	Leaders []Led
 	Tables  []Heard
+	Renewed []Renewed
+	Acts    []Act
+	Started []Started
 	Usage   []Usage
 	Running []Running
 	Targets []Judged
@@ -221,6 +224,15 @@ func (h *History) Sort() {
 	})
 	slices.SortStableFunc(h.Leaders, func(a, b Led) int {
 		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Region, b.Region), cmp.Compare(a.Name, b.Name))
+	})
+	slices.SortStableFunc(h.Renewed, func(a, b Renewed) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Name, b.Name))
+	})
+	slices.SortStableFunc(h.Acts, func(a, b Act) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Did, b.Did))
+	})
+	slices.SortStableFunc(h.Started, func(a, b Started) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Machine, b.Machine), cmp.Compare(a.Place, b.Place))
 	})
 	slices.SortStableFunc(h.Usage, func(a, b Usage) int {
 		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Group, b.Group))

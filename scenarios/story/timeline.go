@@ -29,6 +29,18 @@ func (e Event) Heals() (time.Duration, bool) { return e.Strike(e.Times-1) + e.Fo
 // Strike gives the instant of the n-th strike, counted from 0.
 func (e Event) Strike(n int) time.Duration { return e.At + time.Duration(n)*e.Every }
 
+// strikes reports whether the fault strikes a machine of one of the roles. One of a
+// link strikes none.
+func (e Event) strikes(machines []Machine, roles ...string) bool {
+	if e.On == nil {
+		return false
+	}
+	struck := e.On.Match(machines)
+	return slices.ContainsFunc(machines, func(m Machine) bool {
+		return slices.Contains(roles, m.Role) && slices.Contains(struck, m.Name)
+	})
+}
+
 // LostRegions gives the regions that nobody can reach while the fault lasts, or
 // nobody new.
 func (e Event) LostRegions() []string {
