@@ -91,6 +91,8 @@ func (p *platform) ask(h oracle.History, x story.Expectation, f oracle.Fault) or
 		return oracle.ImpostorRefused(h)
 	case "one-leader":
 		return oracle.OneLeader(h)
+	case "stale-orders":
+		return oracle.StaleOrders(h)
 	case "lease-covers":
 		return oracle.LeaseCovers(h, longestTerm)
 	case "leader-stays":

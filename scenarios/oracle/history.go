@@ -30,6 +30,7 @@ type History struct {
 	Renewed []Renewed
 	Acts    []Act
 	Started []Started
+	Orders  []Ordered
 	Usage   []Usage
 	Running []Running
 	Targets []Judged
@@ -230,6 +231,9 @@ func (h *History) Sort() {
 	})
 	slices.SortStableFunc(h.Acts, func(a, b Act) int {
 		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Did, b.Did))
+	})
+	slices.SortStableFunc(h.Orders, func(a, b Ordered) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Process, b.Process), cmp.Compare(a.By, b.By))
 	})
 	slices.SortStableFunc(h.Started, func(a, b Started) int {
 		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Machine, b.Machine), cmp.Compare(a.Place, b.Place))

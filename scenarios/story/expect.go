@@ -320,6 +320,10 @@ func (j *judge) needAwake() {
 	}
 }
 
+func (j *judge) needOrders() {
+	j.need(slices.ContainsFunc(j.s.Timeline, func(e Event) bool { return e.Fault == "drain-ordered" }), "nobody orders anything")
+}
+
 // needChildren wants the fault to strike machines on which parents run.
 func (j *judge) needChildren() {
 	j.need(j.event.strikes(j.s.Machines(), RoleProxy), "%s strikes no proxy, and nobody else has children", j.event.ID)

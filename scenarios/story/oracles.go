@@ -50,6 +50,12 @@ var Oracles = []Oracle{
 		check:  func(j *judge) { j.needSeeds() },
 	},
 	{
+		Name:   "stale-orders",
+		About:  "no node carries out an order of an epoch that is over, and some such order comes",
+		Scopes: []Scope{Always},
+		check:  func(j *judge) { j.needOrders() },
+	},
+	{
 		Name:   "lease-covers",
 		About:  "no Seed makes a table, or takes itself for the leader, after its lease is over at the store",
 		Scopes: []Scope{Always},

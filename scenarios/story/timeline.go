@@ -101,7 +101,7 @@ func (s *Story) Over() (at time.Duration, id string, ok bool) {
 				return 0, e.ID, false
 			}
 			if e.On != nil { // one machine after another
-				end += e.Params.Duration("every") * time.Duration(len(e.On.Match(s.Machines())))
+				end += e.Params.Duration("every")*time.Duration(len(e.On.Match(s.Machines()))) + e.Params.Duration("thinks")
 			}
 		}
 		if end >= at {
@@ -252,5 +252,13 @@ func (r *reader) strike(f fields, spec Fault, s *Story, machines []Machine, e *E
 			why = ": only a region with scaling has a control plane"
 		}
 		r.failf(e.On.Pos, "on: %s strikes machines of the roles %s, and %v has none%s", spec.Name, strings.Join(spec.Roles, ", "), e.On, why)
+		return
+	}
+	led := func(m Machine) bool {
+		region, _ := s.Topology.Region(m.Region)
+		return struck(m) && region.Seed > 0
+	}
+	if spec.InCell && !slices.ContainsFunc(machines, led) {
+		r.failf(e.On.Pos, "on: %s strikes nodes of a region that has a seed, and %v has none", spec.Name, e.On)
 	}
 }
