@@ -393,6 +393,14 @@ func (w *watcher) order(e sim.Event) {
 
 // complete adds what the world showed to what the clients saw.
 func (w *watcher) complete(h *oracle.History, lasts time.Duration) {
+	// The tables of processes that have ended concern nobody. Asking the world first makes
+	// all visible here that its goroutine has noted.
+	alive := map[string]bool{}
+	for _, m := range w.p.world.Machines() {
+		for _, proc := range m.Processes() {
+			alive[m.Name()+"/"+proc.Name()] = true
+		}
+	}
 	h.Lasts = lasts
 	h.Usage, h.Running = w.p.usage.taken, w.p.usage.running
 	h.Visits = w.visits
@@ -400,13 +408,6 @@ func (w *watcher) complete(h *oracle.History, lasts time.Duration) {
 	h.Renewed, h.Acts, h.Started = w.p.renewed(), w.acts, w.started
 	h.Orders = w.orders
 	h.Watches, h.Notices, h.Texts, h.Served, h.Faults, h.Leaders, h.Targets = w.watches, w.notices, w.texts, w.served, w.faults, w.leaders, w.targets
-	// The tables of processes that have ended concern nobody.
-	alive := map[string]bool{}
-	for _, m := range w.p.world.Machines() {
-		for _, proc := range m.Processes() {
-			alive[m.Name()+"/"+proc.Name()] = true
-		}
-	}
 	h.Tables = slices.DeleteFunc(w.tables, func(t oracle.Heard) bool { return !alive[t.Process] })
 	h.Sort()
 }
