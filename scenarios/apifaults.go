@@ -31,7 +31,11 @@ type answers struct {
 func (a *answers) exposed(run nodes.Role) nodes.Role {
 	return func(ctx context.Context, m nodes.Machine, args []string) error {
 		machine := m.Host().Name
-		return run(faulty.With(ctx, func(r faulty.Request) faulty.Outcome { return a.outcome(machine, r) }), m, args)
+		return run(faulty.With(ctx, func(r faulty.Request) faulty.Outcome {
+			o := a.outcome(machine, r)
+			a.p.wrote(machine, r, o)
+			return o
+		}), m, args)
 	}
 }
 

@@ -38,6 +38,7 @@ var engine = map[string]func(*platform, *strike){
 	"zombie":         (*platform).haunt,
 
 	"restarted":        (*platform).restart,
+	"drain-ordered":    (*platform).orderDrain,
 	"capacity-removed": func(p *platform, s *strike) { p.powerLoss(s, p.allBut) },
 	"records-deleted":  (*platform).deleteRecords,
 	"bad-push":         (*platform).pushBadly,

@@ -7,6 +7,7 @@ import (
 	mdns "github.com/miekg/dns"
 	"github.com/stretchr/testify/require"
 
+	"github.com/espra/protoplex/scenarios/story"
 	"github.com/espra/protoplex/sim"
 )
 
@@ -63,5 +64,42 @@ func TestDomainExpired(t *testing.T) {
 		require.Contains(t, watch.texts[0].Body, "ESPRA DOWN domain since")
 		it.heal()
 		require.Equal(t, "NOERROR 0", asks(t, machines[0], com, "www.espra.com"))
+	})
+}
+
+// Nodes carry out what an operator orders in their epoch, each time anew, and are
+// started again once they have drained. A machine that is off is given up.
+func TestDrainOrdered(t *testing.T) {
+	s, err := story.Parse("s.yaml", []byte(`format: 1
+title: orders of people
+story: Somebody drains nodes.
+starts: 2026-03-02T14:00:00Z
+lasts: 6m
+topology: {regions: {us-east: {zones: 1, proxy: 1, live: 2, seed: 1}}, vps: []}
+timeline:
+  - {id: off, at: 20s, fault: machine-lost, on: machine us-east-live-2}
+  - {id: it, at: 1m, fault: drain-ordered, on: role live, thinks: 5s, repeat: {times: 2, every: 2m}}
+  - {id: proxies, at: 1m, fault: drain-ordered, on: role proxy}
+expect: {always: [dns-points-somewhere]}
+`))
+	require.NoError(t, err)
+	sim.TestWith(t, sim.Options{Start: s.Starts}, func(t *testing.T, w *sim.World) {
+		seen := observed(w)
+		report, err := Play(w, s, Options{})
+		require.NoError(t, err)
+		require.Empty(t, report.Idle)
+		ordered := seen().of("log: order applied", "us-east-live-1")
+		require.Len(t, ordered, 2)
+		for i, at := range []time.Duration{65 * time.Second, 185 * time.Second} {
+			require.InDelta(t, at, ordered[i].At, float64(time.Second), "after some thought")
+			require.Equal(t, "admin/it", ordered[i].Get("peer"))
+			require.Equal(t, "1", ordered[i].Get("epoch"))
+		}
+		require.Len(t, seen().of("log: finishing", "us-east-live-1"), 2)
+		require.Len(t, seen().of("log: listening", "us-east-live-1"), 3, "init starts it again")
+		require.Len(t, seen().of("log: order applied", "us-east-proxy-1"), 1)
+		require.Len(t, seen().of("log: node ended", "us-east-proxy-1"), 1)
+		require.Len(t, seen().of("log: operator gave up", "us-east-seed-1"), 2)
+		require.Len(t, report.History.Orders, 3)
 	})
 }

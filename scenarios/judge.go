@@ -92,6 +92,10 @@ func (p *platform) ask(h oracle.History, x story.Expectation, f oracle.Fault) or
 		return oracle.ImpostorRefused(h)
 	case "one-leader":
 		return oracle.OneLeader(h)
+	case "stale-orders":
+		return oracle.StaleOrders(h)
+	case "lease-covers":
+		return oracle.LeaseCovers(h, longestTerm)
 	case "leader-stays":
 		return oracle.LeaderStays(h)
 	case "taken-over":
@@ -116,6 +120,12 @@ func (p *platform) ask(h oracle.History, x story.Expectation, f oracle.Fault) or
 		return oracle.ClientsRecovered(h, f, int(v.Share("share")), v.Duration("within"))
 	case "capacity-restored":
 		return oracle.CapacityRestored(h, f, v.Duration("within"))
+	case "restarts":
+		only := h
+		e, _ := p.story.Event(f.ID)
+		struck := e.On.Match(p.machines)
+		only.Started = slices.DeleteFunc(slices.Clone(h.Started), func(s oracle.Started) bool { return !slices.Contains(struck, s.Machine) })
+		return oracle.Restarts(only, f, v.Count("at-most"))
 	case "pages":
 		each, _ := v.Counts("each-admin")
 		clear, _ := v.Counts("all-clear")

@@ -66,6 +66,7 @@ type platform struct {
 	lies     []*lie // that load balancers may be told
 	looks    looks
 	phones   phones
+	writes   writes
 }
 
 // rolesOf are the programs that machines run: the platform's own as production

@@ -36,12 +36,16 @@ type watcher struct {
 	faults  []oracle.Fault
 	leaders []oracle.Led
 	tables  []oracle.Heard
+	acts    []oracle.Act
+	started []oracle.Started
+	orders  []oracle.Ordered
+	epochs  map[string]uint64 // the greatest that a process has heard of
 	targets []oracle.Judged
 	visits  []oracle.Visit
 }
 
 func newWatcher(p *platform, verbose bool) *watcher {
-	return &watcher{p: p, verbose: verbose, seen: map[string]bool{}}
+	return &watcher{p: p, verbose: verbose, seen: map[string]bool{}, epochs: map[string]uint64{}}
 }
 
 // bootTime is how long what machines first tell counts as the state at 0.
@@ -131,10 +135,20 @@ func (w *watcher) event(e sim.Event) {
 		}
 	case logEvent + "meta port open":
 		w.leads(e.Machine, e.At) // begun anew
+		delete(w.epochs, e.Machine+"/"+e.Proc)
+	case logEvent + "seed found":
+		w.hears(e)
+	case logEvent + "order applied", logEvent + "order refused":
+		w.order(e)
 	case logEvent + "leader no longer":
 		w.leads(e.Machine, e.At)
 		w.tell(e.At, "seed", "%s leads %s no longer: %s", e.Machine, e.Get("cell"), e.Get("why"))
+	case logEvent + "table":
+		w.acts = append(w.acts, oracle.Act{At: e.At, Name: e.Machine, Did: fmt.Sprintf("made table %s.%s", e.Get("epoch"), e.Get("revision"))})
 	case logEvent + "frozen", logEvent + "thawed":
+		if e.Kind == logEvent+"frozen" {
+			w.acts = append(w.acts, oracle.Act{At: e.At, Name: e.Machine, Did: "led"})
+		}
 		w.tell(e.At, "seed", "%s: %s is %s", e.Machine, e.Get("cell"), strings.TrimPrefix(e.Kind, logEvent))
 	case logEvent + "node left":
 		if e.Get("role") == story.RoleLive {
@@ -149,6 +163,9 @@ func (w *watcher) event(e sim.Event) {
 		t.Epoch, _ = strconv.ParseUint(e.Get("epoch"), 10, 64)
 		t.Revision, _ = strconv.ParseUint(e.Get("revision"), 10, 64)
 		w.tables = append(w.tables, t)
+		w.hears(e)
+	case logEvent + "child started":
+		w.started = append(w.started, oracle.Started{At: e.At, Machine: e.Machine, Place: e.Get("slot")})
 	case logEvent + "target healthy", logEvent + "target unhealthy", logEvent + "target draining":
 		w.targets = append(w.targets, oracle.Judged{
 			At: e.At, Node: e.Machine, Target: e.Get("target"), Healthy: e.Kind == logEvent+"target healthy",
@@ -361,21 +378,44 @@ func (w *watcher) leads(machine string, until time.Duration) {
 	}
 }
 
+// hears notes the epoch of which a process tells.
+func (w *watcher) hears(e sim.Event) {
+	process := e.Machine + "/" + e.Proc
+	epoch, _ := strconv.ParseUint(e.Get("epoch"), 10, 64)
+	w.epochs[process] = max(w.epochs[process], epoch)
+}
+
+// order notes what has become of an order that reached a meta port.
+func (w *watcher) order(e sim.Event) {
+	o := oracle.Ordered{At: e.At, Process: e.Machine + "/" + e.Proc, By: e.Get("peer"), Done: e.Kind == logEvent+"order applied"}
+	o.Epoch, _ = strconv.ParseUint(e.Get("epoch"), 10, 64)
+	o.Newest = w.epochs[o.Process]
+	w.orders = append(w.orders, o)
+	does := "refuses"
+	if o.Done {
+		does = "carries out"
+	}
+	w.tell(e.At, "order", "%s %s %q by %s, given in epoch %d; it has heard of %d", e.Machine, does, e.Get("route"), o.By, o.Epoch, o.Newest)
+}
+
 // complete adds what the world showed to what the clients saw.
 func (w *watcher) complete(h *oracle.History, lasts time.Duration) {
-	h.Lasts = lasts
-	h.Usage, h.Running = w.p.usage.taken, w.p.usage.running
-	h.Visits = w.visits
-	h.Looks = w.p.seen()
-	h.Acks = w.acks
-	h.Watches, h.Notices, h.Texts, h.Served, h.Faults, h.Leaders, h.Targets = w.watches, w.notices, w.texts, w.served, w.faults, w.leaders, w.targets
-	// The tables of processes that have ended concern nobody.
+	// The tables of processes that have ended concern nobody. Asking the world first makes
+	// all visible here that its goroutine has noted.
 	alive := map[string]bool{}
 	for _, m := range w.p.world.Machines() {
 		for _, proc := range m.Processes() {
 			alive[m.Name()+"/"+proc.Name()] = true
 		}
 	}
+	h.Lasts = lasts
+	h.Usage, h.Running = w.p.usage.taken, w.p.usage.running
+	h.Visits = w.visits
+	h.Looks = w.p.seen()
+	h.Acks = w.acks
+	h.Renewed, h.Acts, h.Started = w.p.renewed(), w.acts, w.started
+	h.Orders = w.orders
+	h.Watches, h.Notices, h.Texts, h.Served, h.Faults, h.Leaders, h.Targets = w.watches, w.notices, w.texts, w.served, w.faults, w.leaders, w.targets
 	h.Tables = slices.DeleteFunc(w.tables, func(t oracle.Heard) bool { return !alive[t.Process] })
 	h.Sort()
 }

@@ -46,6 +46,9 @@ import (
 
 var _ nodes.Role = Run
 
+// Term is that of the lease, unless a flag says otherwise.
+const Term = 10 * time.Second
+
 // Run is the role. Its flags:
 //
 //	--meta ADDRESS        where to serve the meta port (:9090)
@@ -128,7 +131,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.cert, "cert", "", "")
 	f.StringVar(&o.roots, "roots", "", "")
 	f.StringVar(&o.prefix, "lease-prefix", "leases/", "")
-	f.DurationVar(&o.term, "term", 10*time.Second, "")
+	f.DurationVar(&o.term, "term", Term, "")
 	f.DurationVar(&o.missing, "missing", 0, "")
 	f.IntVar(&o.members, "members", 2000, "")
 	f.StringVar(&o.s3.Endpoint, "s3-endpoint", "", "")

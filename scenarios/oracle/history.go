@@ -28,6 +28,10 @@ type History struct {
 	Served  []Served
 	Leaders []Led
 	Tables  []Heard
+	Renewed []Renewed
+	Acts    []Act
+	Started []Started
+	Orders  []Ordered
 	Usage   []Usage
 	Running []Running
 	Targets []Judged
@@ -233,6 +237,18 @@ func (h *History) Sort() {
 	})
 	slices.SortStableFunc(h.Leaders, func(a, b Led) int {
 		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Region, b.Region), cmp.Compare(a.Name, b.Name))
+	})
+	slices.SortStableFunc(h.Renewed, func(a, b Renewed) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Name, b.Name))
+	})
+	slices.SortStableFunc(h.Acts, func(a, b Act) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Did, b.Did))
+	})
+	slices.SortStableFunc(h.Orders, func(a, b Ordered) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Process, b.Process), cmp.Compare(a.By, b.By))
+	})
+	slices.SortStableFunc(h.Started, func(a, b Started) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Machine, b.Machine), cmp.Compare(a.Place, b.Place))
 	})
 	slices.SortStableFunc(h.Usage, func(a, b Usage) int {
 		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Group, b.Group))

@@ -314,6 +314,25 @@ func (j *judge) needSeeds() {
 	j.need(slices.ContainsFunc(j.s.Topology.Regions, func(r Region) bool { return r.Seed > 0 }), "no region has a seed")
 }
 
+// needAwake wants no Seed ever to stand still: it does nothing then, but does not
+// say so, and when it goes on cannot have said anything in time.
+func (j *judge) needAwake() {
+	machines := j.s.Machines()
+	for _, e := range j.s.Timeline {
+		still := slices.Contains([]string{"paused", "hung", "slow-machine"}, e.Fault) && !j.r.broken[e.ID]
+		j.need(!still || !e.strikes(machines, RoleSeed, RoleUnderstudy), "%s has a Seed stand still", e.ID)
+	}
+}
+
+func (j *judge) needOrders() {
+	j.need(slices.ContainsFunc(j.s.Timeline, func(e Event) bool { return e.Fault == "drain-ordered" }), "nobody orders anything")
+}
+
+// needChildren wants the fault to strike machines on which parents run.
+func (j *judge) needChildren() {
+	j.need(j.event.strikes(j.s.Machines(), RoleProxy), "%s strikes no proxy, and nobody else has children", j.event.ID)
+}
+
 // quiet is how long the platform and its clients run, at least, before the first
 // fault, where what is usual has to be known: they come, and stay for a while.
 const quiet = 90 * time.Second

@@ -40,6 +40,7 @@ type Fault struct {
 	On        []Kind   // what it may strike
 	Providers []string // for ByProvider: which ones; nil means any
 	Roles     []string // what is struck has a machine of one of these; nil means any
+	InCell    bool     // that one is in a region with a seed
 	For       Need
 	Params    []Param
 }

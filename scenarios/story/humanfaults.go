@@ -12,6 +12,14 @@ var humanFaults = []Fault{
 		Params: []Param{{Name: "every", Type: TypeDuration, Required: true, About: "from one machine to the next"}},
 	},
 	{
+		Name:    "drain-ordered",
+		Family:  Human,
+		About:   "an operator at the machine of a Seed reads the status of nodes, and orders them to drain in the epoch it tells",
+		Promise: "as restarted; an order that arrives in a later epoch is refused",
+		On:      []Kind{ByMachine, ByRole}, Roles: []string{RoleProxy, RoleLive}, InCell: true, For: Never,
+		Params: []Param{{Name: "thinks", Type: TypeDuration, About: "from reading to ordering; left out: not at all"}},
+	},
+	{
 		Name:    "capacity-removed",
 		Family:  Human,
 		About:   "somebody terminates all machines of a role but so many; at the end those are back that nobody replaced",

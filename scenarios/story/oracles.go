@@ -50,6 +50,18 @@ var Oracles = []Oracle{
 		check:  func(j *judge) { j.needSeeds() },
 	},
 	{
+		Name:   "stale-orders",
+		About:  "no node carries out an order of an epoch that is over, and some such order comes",
+		Scopes: []Scope{Always},
+		check:  func(j *judge) { j.needOrders() },
+	},
+	{
+		Name:   "lease-covers",
+		About:  "no Seed makes a table, or takes itself for the leader, after its lease is over at the store",
+		Scopes: []Scope{Always},
+		check:  func(j *judge) { j.needSeeds(); j.needAwake() },
+	},
+	{
 		Name:   "leader-stays",
 		About:  "who leads a cell at first leads it to the end",
 		Scopes: []Scope{Throughout},
@@ -104,6 +116,13 @@ var Oracles = []Oracle{
 		Scopes: []Scope{After},
 		Params: []Param{{Name: "within", Type: TypeDuration, Required: true, About: "of the fault's start"}},
 		check:  func(j *judge) { j.needScaling() },
+	},
+	{
+		Name:   "restarts",
+		About:  "parents wait before they start a child again that keeps ending",
+		Scopes: []Scope{After},
+		Params: []Param{{Name: "at-most", Type: TypeCount, Required: true, About: "starts in the place of each child, while the fault lasts"}},
+		check:  func(j *judge) { j.needChildren() },
 	},
 	{
 		Name:   "pages",

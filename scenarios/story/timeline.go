@@ -29,6 +29,18 @@ func (e Event) Heals() (time.Duration, bool) { return e.Strike(e.Times-1) + e.Fo
 // Strike gives the instant of the n-th strike, counted from 0.
 func (e Event) Strike(n int) time.Duration { return e.At + time.Duration(n)*e.Every }
 
+// strikes reports whether the fault strikes a machine of one of the roles. One of a
+// link strikes none.
+func (e Event) strikes(machines []Machine, roles ...string) bool {
+	if e.On == nil {
+		return false
+	}
+	struck := e.On.Match(machines)
+	return slices.ContainsFunc(machines, func(m Machine) bool {
+		return slices.Contains(roles, m.Role) && slices.Contains(struck, m.Name)
+	})
+}
+
 // LostRegions gives the regions that nobody can reach while the fault lasts, or
 // nobody new.
 func (e Event) LostRegions() []string {
@@ -89,7 +101,7 @@ func (s *Story) Over() (at time.Duration, id string, ok bool) {
 				return 0, e.ID, false
 			}
 			if e.On != nil { // one machine after another
-				end += e.Params.Duration("every") * time.Duration(len(e.On.Match(s.Machines())))
+				end += e.Params.Duration("every")*time.Duration(len(e.On.Match(s.Machines()))) + e.Params.Duration("thinks")
 			}
 		}
 		if end >= at {
@@ -240,5 +252,13 @@ func (r *reader) strike(f fields, spec Fault, s *Story, machines []Machine, e *E
 			why = ": only a region with scaling has a control plane"
 		}
 		r.failf(e.On.Pos, "on: %s strikes machines of the roles %s, and %v has none%s", spec.Name, strings.Join(spec.Roles, ", "), e.On, why)
+		return
+	}
+	led := func(m Machine) bool {
+		region, _ := s.Topology.Region(m.Region)
+		return struck(m) && region.Seed > 0
+	}
+	if spec.InCell && !slices.ContainsFunc(machines, led) {
+		r.failf(e.On.Pos, "on: %s strikes nodes of a region that has a seed, and %v has none", spec.Name, e.On)
 	}
 }

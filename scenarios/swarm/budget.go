@@ -84,6 +84,8 @@ func unnoticed(e story.Event) time.Duration {
 		return 2 * time.Minute
 	case "zone-spreads-slowly":
 		return e.Params.Duration("takes")
+	case "drain-ordered":
+		return e.Params.Duration("thinks")
 	}
 	return 0
 }
