@@ -277,6 +277,12 @@ func TestBadHistories(t *testing.T) {
 			"1", "ben at 32:04 is on us-east-2-2222222222222222 of " + usHost + ", anna on " + us3 + " since 31:04"},
 		{"superseded-owners", "a tunnel outlives the return home", streams(client("anna").up(1).sub(1, oracle.Fresh, pos(us1, 5)).cut(330, "silent").up(350).sub(350, oracle.Gap, pos(eu2, 0))),
 			"1", "anna at 31:49 is on " + eu2 + " of " + usHost + ", at home in us-east since 30:49"},
+		{"superseded-owners", "the owner before is the owner again", streams(
+			client("anna").up(1).sub(1, oracle.Fresh, pos(us1, 5)).cut(330, "silent").up(1862).sub(1862, oracle.NothingMissed, pos(us1, 5))),
+			"1", "anna at 31:02 is on " + us1 + " of " + usHost + ", which left it for eu-west at 5:52"},
+		{"superseded-owners", "nobody listened to the owner before, but it was published to", func(h *oracle.History) {
+			h.Streams = history(2100, client("anna").up(1862).sub(1862, oracle.Fresh, pos(us1, 5))).Streams
+		}, "1", "anna at 31:02 is on " + us1 + " of " + usHost + ", which left it for eu-west at 5:52"},
 
 		{"superseded-owners", "what is published goes to another owner", func(h *oracle.History) {
 			h.Streams = history(2100, client("anna").up(1862).sub(1862, oracle.Fresh, pos(us3, 5))).Streams

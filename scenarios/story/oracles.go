@@ -127,7 +127,7 @@ var Oracles = []Oracle{
 	},
 	{
 		Name:   "superseded-owners",
-		About:  "nobody keeps a tunnel to an owner whose host has its home elsewhere",
+		About:  "nobody keeps a tunnel to an owner whose host has, or has had since, its home elsewhere",
 		Scopes: []Scope{AfterHeals},
 		Params: []Param{{Name: "none-after", Type: TypeDuration, Required: true, About: "of the fault's end"}},
 		check:  func(j *judge) { j.needSubscribers() },
