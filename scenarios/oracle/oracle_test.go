@@ -221,6 +221,10 @@ func TestBadHistories(t *testing.T) {
 			h.Streams = history(2100, client("anna").up(1).sub(1, oracle.Fresh, pos(us1, 4))).Streams
 		},
 			"1", `anna at 1:32 had not heard "m5", offset 5 of channel c, acknowledged at 0:02`},
+		{"live-streams", "an acknowledged message arrives late, on a tunnel that stands", func(h *oracle.History) {
+			h.Streams = history(2100, client("anna").up(1).sub(1, oracle.Fresh, pos(us1, 4)).hear(93, pos(us1, 5), "m5")).Streams
+		},
+			"1", `anna at 1:32 had not heard "m5", offset 5 of channel c, acknowledged at 0:02`},
 
 		{"dns-points-somewhere", "an empty answer", func(h *oracle.History) { h.Served[2].Targets = nil },
 			"1", "l at 5:41, linode-1 gives nothing for " + usHost},
