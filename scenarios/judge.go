@@ -122,6 +122,8 @@ func (p *platform) ask(h oracle.History, x story.Expectation, f oracle.Fault) or
 			Each: oracle.Range(each), AllClear: oracle.Range(clear)})
 	case "tunnels-kept":
 		return oracle.TunnelsKept(h, f, int(v.Share("share")), v.Duration("for"))
+	case "reconnects-spread":
+		return oracle.ReconnectsSpread(h, f, int(v.Share("at-most")), v.Duration("window"))
 	case "superseded-owners":
 		return oracle.SupersededOwners(h, f, v.Duration("none-after"))
 	case "home":

@@ -131,6 +131,7 @@ func all() map[string]judgement {
 		"clients-recovered":    func(h oracle.History) oracle.Verdict { return oracle.ClientsRecovered(h, lost, 9900, sec(300)) },
 		"pages":                func(h oracle.History) oracle.Verdict { return oracle.Pages(h, paging) },
 		"tunnels-kept":         func(h oracle.History) oracle.Verdict { return oracle.TunnelsKept(h, lost, 5000, sec(20)) },
+		"reconnects-spread":    func(h oracle.History) oracle.Verdict { return oracle.ReconnectsSpread(h, lost, 5000, sec(1)) },
 		"superseded-owners":    func(h oracle.History) oracle.Verdict { return oracle.SupersededOwners(h, lost, sec(60)) },
 		"home":                 func(h oracle.History) oracle.Verdict { return oracle.Home(h, lost, dns, sec(600), sec(900)) },
 		"moves":                func(h oracle.History) oracle.Verdict { return oracle.Moves(h, dns, oracle.Range{Min: 2, Max: 2}) },
@@ -149,6 +150,7 @@ func TestGoodHistory(t *testing.T) {
 		"clients-recovered":    {Name: "99 % of clients recovered", Measured: "1m02s", Budget: "5m", Judged: 2},
 		"pages":                {Name: "pages to each admin", Measured: "1, all-clear 1", Budget: "1-2, all-clear 1", Judged: 2},
 		"tunnels-kept":         {Name: "tunnels kept, for 20 s", Measured: "100 %", Budget: "50 %", Judged: 2},
+		"reconnects-spread":    {Name: "tunnels tried within 1 s, of all", Measured: "50 %", Budget: "50 %", Judged: 5},
 		"superseded-owners":    {Name: "on a superseded owner, 1m on", Measured: "0", Budget: "0", Judged: 4},
 		"home":                 {Name: "home after us-east healed", Measured: "11m03s", Budget: "15m", Judged: 4},
 		"moves":                {Name: "moves of each name", Measured: "2", Budget: "2", Judged: 2},
@@ -296,6 +298,13 @@ func TestBadHistories(t *testing.T) {
 		{"tunnels-kept", "both are cut soon", func(h *oracle.History) {
 			h.Streams = history(2100, client("anna").up(1).cut(302, "closed 4001").up(303), client("ben").up(2).cut(319, "reset"), client("zoe").up(3).cut(310, oracle.Stopped)).Streams
 		}, "33.33 %", "anna at 5:02, closed 4001; 2 of 3 were cut by 5:20"},
+
+		{"reconnects-spread", "both come back at once", func(h *oracle.History) {
+			h.Streams = history(2100, client("anna").up(1).cut(302, "closed 1012").up(304), client("ben").up(2).cut(302, "closed 1012").refused(304, "refused").up(306),
+				client("zoe").up(3).cut(299, "closed 1012").up(400)).Streams
+		}, "100 %", "2 attempts in the 1 s until 5:04, of 2 tunnels that were open"},
+		{"reconnects-spread", "those who come for the first time count, too", streams(client("anna").up(1), client("ben").up(302), client("zoe").up(303)),
+			"100 %", "1 attempts in the 1 s until 5:01, of 1 tunnels that were open"},
 
 		{"home", "one provider never returns", func(h *oracle.History) { h.Served = h.Served[:5] },
 			"never (3 of 4)", "o at 35:00, ocean-1 does not have " + usHost + " in us-east"},

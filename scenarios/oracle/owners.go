@@ -137,6 +137,45 @@ func TunnelsKept(h History, f Fault, share int, span time.Duration) Verdict {
 	return d.verdict("tunnels kept, for "+Span(span), Percent(kept), Percent(share))
 }
 
+// ReconnectsSpread judges that once the fault has struck no more tunnels are tried
+// to be opened in any window than a share, in basis points, of those that were open
+// then: who is sent away together must not come back together. It counts the
+// attempts.
+func ReconnectsSpread(h History, f Fault, atMost int, window time.Duration) Verdict {
+	var d docket
+	open := map[seat]bool{}
+	var tries []time.Duration
+	for _, e := range h.Streams {
+		at := seat{e.Client, channel{host: e.Host, key: e.Key}}
+		switch {
+		case e.At <= f.From && e.Kind == Connected:
+			open[at] = true
+		case e.At <= f.From && e.Kind == Disconnected:
+			delete(open, at)
+		case e.Kind == Connected, e.Kind == Refused:
+			if began := e.At - e.Latency; began > f.From {
+				tries = append(tries, began)
+			}
+		}
+	}
+	worst := 0
+	if len(open) > 0 {
+		d.judged = len(tries)
+		slices.Sort(tries)
+	}
+	for first, last := 0, 0; last < d.judged; last++ {
+		for tries[first] <= tries[last]-window {
+			first++
+		}
+		n := last - first + 1
+		worst = max(worst, n*10000/len(open))
+		if n*10000 > len(open)*atMost {
+			d.broke(tries[last], "%d attempts in the %s until %s, of %d tunnels that were open", n, Span(window), Offset(tries[last]), len(open))
+		}
+	}
+	return d.verdict("tunnels tried within "+Span(window)+", of all", Percent(worst), Percent(atMost))
+}
+
 // Home judges that, within a time of the fault's healing and not before another
 // has passed, the watched names are back in the fault's region at every authority,
 // to stay, and that every subscriber of them has been served from there. It counts pairs of authority

@@ -126,6 +126,16 @@ var Oracles = []Oracle{
 		check: func(j *judge) { j.needSubscribers() },
 	},
 	{
+		Name:   "reconnects-spread",
+		About:  "those whose tunnels are cut do not all come back in the same moment",
+		Scopes: []Scope{After},
+		Params: []Param{
+			{Name: "at-most", Type: TypeShare, Required: true, About: "of the tunnels that were open, tried again in one window"},
+			{Name: "window", Type: TypeDuration, Required: true, About: "any, from the fault's start on"},
+		},
+		check: func(j *judge) { j.needSubscribers(); j.needWindow() },
+	},
+	{
 		Name:   "superseded-owners",
 		About:  "nobody keeps a tunnel to an owner whose host has, or has had since, its home elsewhere",
 		Scopes: []Scope{AfterHeals},
