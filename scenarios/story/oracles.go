@@ -160,6 +160,13 @@ var Oracles = []Oracle{
 		check:  func(j *judge) { j.needVPS(); j.needOtherRegion() },
 	},
 	{
+		Name:   "sent-away",
+		About:  "each tunnel is told so many times that what it carries lives elsewhere; a move of its host is one reason",
+		Scopes: []Scope{Throughout},
+		Params: []Param{{Name: "each-tunnel", Type: TypeCounts, Required: true, About: "closings that say \"moved, resume\""}},
+		check:  func(j *judge) { j.needSubscribers() },
+	},
+	{
 		Name:   "availability",
 		About:  "of what clients asked of a host, a share succeeded in every window",
 		Scopes: []Scope{Throughout},
