@@ -41,7 +41,7 @@ func (p *platform) startClients() (*workload.Log, error) {
 			if g.Publishers > 0 {
 				host, n := p.publishesTo(g, published)
 				published++
-				c := workload.Publisher{ID: m.Name, Life: -1, Host: host, Key: room(n % rooms[host]), Channels: channelNames(channels),
+				c := workload.Publisher{ID: m.Name, Life: -1, Host: host, Key: room(n % rooms[host]), Channels: channelNames(channels), Size: messageSize(g),
 					Roots: roots, Pace: workload.Pace{Period: every(g, story.Publish)}, Recorder: log}
 				p.roles["client "+m.Name] = func(ctx context.Context, m nodes.Machine, args []string) error {
 					c.Life++ // one process comes after the other
@@ -84,6 +84,16 @@ func every(g story.Group, v story.Verb) time.Duration {
 	for _, a := range g.Do {
 		if a.Verb == v {
 			return a.Every
+		}
+	}
+	return 0
+}
+
+// messageSize is how many bytes each message of a group's publishers has at least.
+func messageSize(g story.Group) int {
+	for _, a := range g.Do {
+		if a.Verb == story.Publish {
+			return a.Size * 1000
 		}
 	}
 	return 0

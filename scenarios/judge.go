@@ -139,6 +139,11 @@ func (p *platform) ask(h oracle.History, x story.Expectation, f oracle.Fault) or
 		return oracle.Acknowledged(h, f, v.Duration("within"))
 	case "tunnels-kept":
 		return oracle.TunnelsKept(h, f, int(v.Share("share")), v.Duration("for"))
+	case "sent-away":
+		each, _ := v.Counts("each-tunnel")
+		return oracle.SentAway(h, oracle.Range(each))
+	case "reconnects-spread":
+		return oracle.ReconnectsSpread(h, f, int(v.Share("at-most")), v.Duration("window"))
 	case "superseded-owners":
 		return oracle.SupersededOwners(h, f, v.Duration("none-after"))
 	case "home":

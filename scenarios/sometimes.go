@@ -61,6 +61,7 @@ var Sometimes = []Mark{
 	{"nodes/live", "tunnel closed", "reason", "moved, resume"},
 	{"nodes/live", "tunnel closed", "reason", "restart, resume"},
 	{"nodes/live", "home moved", "", ""},
+	{"nodes/live", "home here again", "", ""},
 	{"nodes/live", "home unreadable", "", ""},
 
 	{"nodes/proxy", "node silent", "", ""},

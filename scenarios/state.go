@@ -34,7 +34,7 @@ var subjects = map[string]struct{ about, by string }{
 	"frozen": {"placement", "cell"}, "thawed": {"placement", "cell"},
 	"table changed": {"table", "cell"}, "table heard": {"table", ""},
 	"seed found": {"seed", ""}, "seed lost": {"seed", ""},
-	"home here": {"home", "host"}, "home elsewhere": {"home", "host"}, "home moved": {"home", "host"}, "home unreadable": {"home", "host"},
+	"home here": {"home", "host"}, "home here again": {"home", "host"}, "home elsewhere": {"home", "host"}, "home moved": {"home", "host"}, "home unreadable": {"home", "host"},
 	"first verdict": {"verdict", "target"}, "verdict": {"verdict", "target"},
 	"plan": {"plan", ""}, "provider read back": {"provider", "provider"}, "provider half changed": {"provider", "provider"},
 	"zone served":    {"zone", "zone"},

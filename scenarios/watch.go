@@ -116,7 +116,7 @@ func (w *watcher) event(e sim.Event) {
 	case logEvent + "provider read back":
 		w.tellTogether(e.At, "dns", "changed, and read back at all authorities: ",
 			fmt.Sprintf("%s (%s)", e.Get("provider"), e.Get("authorities")), "")
-	case logEvent + "home here":
+	case logEvent + "home here", logEvent + "home here again":
 		region := w.p.hosts[e.Machine].Region()
 		if e.At > bootTime && e.Get("epoch") != "1" && w.first("home here "+region+e.Get("host")+e.Get("epoch")) {
 			w.tell(e.At, "live", "%s serves %s as home epoch %s", region, shortHost(e.Get("host")), e.Get("epoch"))

@@ -110,6 +110,7 @@ const (
 	nowHere
 	elsewhere // says the first record that was read
 	movedAway // from here
+	hereAgain // moved away and back, and only the latter was read
 )
 
 // learn takes the record that was read for a host.
@@ -124,9 +125,11 @@ func (h *homes) learn(host string, record home) change {
 	s.read, s.home = true, record
 	wasHere, isHere := before.read && before.home.region == h.region, record.region == h.region
 	switch {
-	case isHere && !wasHere:
+	case isHere && wasHere:
+		return hereAgain // each epoch is a move
+	case isHere:
 		return nowHere
-	case wasHere && !isHere:
+	case wasHere:
 		return movedAway
 	case !before.read:
 		return elsewhere
@@ -159,6 +162,9 @@ func (s *server) setHome(host string, record home) {
 	switch s.homes.learn(host, record) {
 	case nowHere:
 		s.m.Log().Info("home here", "host", host, "epoch", record.epoch)
+	case hereAgain:
+		n := s.moveAway(host)
+		s.m.Log().Info("home here again", "host", host, "epoch", record.epoch, "tunnels", n)
 	case elsewhere:
 		n := s.moveAway(host) // clients whom an unread record let in
 		s.m.Log().Info("home elsewhere", "host", host, "region", record.region, "epoch", record.epoch, "tunnels", n)
@@ -168,8 +174,8 @@ func (s *server) setHome(host string, record home) {
 	}
 }
 
-// moveAway ends what was said here about a host. Should its home return,
-// positions given out before are gaps, for others have gone on elsewhere.
+// moveAway ends what was said here about a host. When its home returns, or has
+// already, positions given out before are gaps, for others have gone on elsewhere.
 func (s *server) moveAway(host string) (tunnels int) {
 	return s.supersede(
 		func(v *visit) bool { return v.host == host },

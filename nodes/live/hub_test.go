@@ -383,8 +383,10 @@ func TestLearn(t *testing.T) {
 		serves bool
 	}
 	for name, steps := range map[string][]step{
-		"ours": {{home{"us", 1}, nowHere, true}, {home{"us", 2}, unchanged, true}, {home{"eu", 2}, unchanged, true},
+		"ours": {{home{"us", 1}, nowHere, true}, {home{"us", 1}, unchanged, true}, {home{"eu", 1}, unchanged, true},
 			{home{"eu", 3}, movedAway, false}, {home{"us", 2}, unchanged, false}, {home{"ap", 4}, unchanged, false}, {home{"us", 5}, nowHere, true}},
+		"ours again, unread in between": {{home{"us", 1}, nowHere, true}, {home{"us", 3}, hereAgain, true}, {home{"eu", 2}, unchanged, true},
+			{home{"eu", 4}, movedAway, false}},
 		"theirs": {{home{"eu", 0}, elsewhere, false}, {home{"us", 0}, unchanged, false}, {home{"us", 1}, nowHere, true}},
 	} {
 		h := newHomes("us", []string{"host"})

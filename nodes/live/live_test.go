@@ -466,6 +466,13 @@ func TestHome(t *testing.T) {
 	after, recovered := c.subscribe("c", &before)
 	require.Equal(t, "gap", recovered)
 	require.NotEqual(t, before.Incarnation, after.Incarnation)
+
+	// Away and back, as one learns who could not read for so long.
+	n.setHome(testHost, "v=home1 region=us-east epoch=5")
+	require.Equal(t, map[string]any{"host": testHost, "epoch": uint64(5), "tunnels": int64(1)}, n.log.await(t, "home here again"))
+	c.wantClose(CloseMoved)
+	_, recovered = n.open(t, "k").subscribe("c", &after)
+	require.Equal(t, "gap", recovered)
 }
 
 func TestNothingReadableCarriesOn(t *testing.T) {

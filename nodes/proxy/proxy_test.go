@@ -680,6 +680,13 @@ func TestTunnelTimeouts(t *testing.T) {
 		client.hearEnd()
 		require.Equal(t, "client closed", p.log.await(t, "tunnel closed")["reason"])
 	})
+	t.Run("half closed by the node", func(t *testing.T) {
+		p := startProxy(t, "--allow-plain", "--live", n.table(), "--idle-timeout", "100ms")
+		client, node := p.open(t, n)
+		require.NoError(t, node.Conn.(*net.TCPConn).CloseWrite())
+		client.hearEnd() // and does not end itself, as one that is gone
+		require.Equal(t, "node closed", p.log.await(t, "tunnel closed")["reason"])
+	})
 	t.Run("a reader that takes nothing", func(t *testing.T) {
 		p := startProxy(t, "--allow-plain", "--live", n.table(), "--idle-timeout", "200ms")
 		_, node := p.open(t, n)

@@ -101,16 +101,17 @@ func (t *tunnel) cut(reason string) {
 // The two connections are left to be closed.
 func (t *tunnel) run(ctx context.Context, fromClient, fromNode io.Reader, idle, stall time.Duration) {
 	ctx, cancel := context.WithCancel(ctx)
-	var helpers sync.WaitGroup
-	defer helpers.Wait()
+	var watch, other sync.WaitGroup
+	defer watch.Wait()
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { t.cut(reasonStopped) })
 	defer stop()
 
 	t.touch()
-	helpers.Go(func() { t.watch(ctx, idle, stall) })
-	helpers.Go(func() { t.pump(t.node, fromClient, reasonClient) })
+	watch.Go(func() { t.watch(ctx, idle, stall) })
+	other.Go(func() { t.pump(t.node, fromClient, reasonClient) })
 	t.pump(t.client, fromNode, reasonNode)
+	other.Wait() // watched as before, for the client may never end
 }
 
 // pump copies one way. An end is passed on; anything else ends the tunnel.

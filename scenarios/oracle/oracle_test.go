@@ -1,6 +1,7 @@
 package oracle_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -57,6 +58,9 @@ func (c *tunnel) up(at int) *tunnel {
 func (c *tunnel) cut(at int, why string) *tunnel {
 	return c.add(at, oracle.Stream{Kind: oracle.Disconnected, Why: why})
 }
+func (c *tunnel) closed(at, code int) *tunnel {
+	return c.add(at, oracle.Stream{Kind: oracle.Disconnected, Code: code, Why: fmt.Sprint("closed ", code)})
+}
 func (c *tunnel) refused(at int, why string) *tunnel {
 	return c.add(at, oracle.Stream{Kind: oracle.Refused, Why: why})
 }
@@ -97,10 +101,10 @@ func failover() oracle.History {
 	h := history(2100,
 		client("anna").up(1).sub(1, oracle.Fresh, pos(us1, 4)).hear(2, pos(us1, 5), "m5").cut(330, "silent").
 			refused(340, "dial timeout").up(360).sub(360, oracle.Gap, pos(eu2, 0)).hear(370, pos(eu2, 1), "n1").
-			cut(1860, "closed 4001").up(1862).sub(1862, oracle.Gap, pos(us3, 0)),
+			closed(1860, 4001).up(1862).sub(1862, oracle.Gap, pos(us3, 0)),
 		client("ben").up(1).sub(1, oracle.Fresh, pos(us1, 5)).cut(330, "silent").
 			up(350).sub(350, oracle.Gap, pos(eu2, 0)).hear(370, pos(eu2, 1), "n1").
-			cut(1861, "closed 4001").up(1863).sub(1863, oracle.Gap, pos(us3, 0)),
+			closed(1861, 4001).up(1863).sub(1863, oracle.Gap, pos(us3, 0)),
 	)
 	h.Pages = []oracle.Page{page(10, "anna", ""), page(15, "ben", ""), page(310, "anna", "timeout"), page(315, "ben", "timeout"), page(355, "anna", ""), page(362, "ben", "")}
 	h.Publishes = []oracle.Publish{published(2, pos(us1, 5), "m5"), published(370, pos(eu2, 1), "n1")}
@@ -131,9 +135,11 @@ func all() map[string]judgement {
 		"clients-recovered":    func(h oracle.History) oracle.Verdict { return oracle.ClientsRecovered(h, lost, 9900, sec(300)) },
 		"pages":                func(h oracle.History) oracle.Verdict { return oracle.Pages(h, paging) },
 		"tunnels-kept":         func(h oracle.History) oracle.Verdict { return oracle.TunnelsKept(h, lost, 5000, sec(20)) },
+		"reconnects-spread":    func(h oracle.History) oracle.Verdict { return oracle.ReconnectsSpread(h, lost, 5000, sec(1)) },
 		"superseded-owners":    func(h oracle.History) oracle.Verdict { return oracle.SupersededOwners(h, lost, sec(60)) },
 		"home":                 func(h oracle.History) oracle.Verdict { return oracle.Home(h, lost, dns, sec(600), sec(900)) },
 		"moves":                func(h oracle.History) oracle.Verdict { return oracle.Moves(h, dns, oracle.Range{Min: 2, Max: 2}) },
+		"sent-away":            func(h oracle.History) oracle.Verdict { return oracle.SentAway(h, oracle.Range{Min: 1, Max: 1}) },
 		"availability":         func(h oracle.History) oracle.Verdict { return oracle.Availability(h, usHost, 3333, sec(60)) },
 		"answered-in-time":     func(h oracle.History) oracle.Verdict { return oracle.AnsweredInTime(h, "espra.com", sec(60)) },
 		"apex-answers":         func(h oracle.History) oracle.Verdict { return oracle.ApexAnswers(h, "espra.com", 6000) },
@@ -149,9 +155,11 @@ func TestGoodHistory(t *testing.T) {
 		"clients-recovered":    {Name: "99 % of clients recovered", Measured: "1m02s", Budget: "5m", Judged: 2},
 		"pages":                {Name: "pages to each admin", Measured: "1, all-clear 1", Budget: "1-2, all-clear 1", Judged: 2},
 		"tunnels-kept":         {Name: "tunnels kept, for 20 s", Measured: "100 %", Budget: "50 %", Judged: 2},
+		"reconnects-spread":    {Name: "tunnels tried within 1 s, of all", Measured: "50 %", Budget: "50 %", Judged: 5},
 		"superseded-owners":    {Name: "on a superseded owner, 1m on", Measured: "0", Budget: "0", Judged: 4},
 		"home":                 {Name: "home after us-east healed", Measured: "11m03s", Budget: "15m", Judged: 4},
 		"moves":                {Name: "moves of each name", Measured: "2", Budget: "2", Judged: 2},
+		"sent-away":            {Name: "times a tunnel is sent away", Measured: "1", Budget: "1", Judged: 2},
 		"availability":         {Name: "requests answered by " + usHost + ", each 1m", Measured: "66.66 %", Budget: "33.33 %", Judged: 9},
 		"answered-in-time":     {Name: "longest wait for an answer of espra.com", Measured: "57 s", Budget: "1m", Judged: 6},
 		"apex-answers":         {Name: "espra.com answers", Measured: "66.66 %", Budget: "60 %", Judged: 6},
@@ -221,6 +229,10 @@ func TestBadHistories(t *testing.T) {
 			h.Streams = history(2100, client("anna").up(1).sub(1, oracle.Fresh, pos(us1, 4))).Streams
 		},
 			"1", `anna at 1:32 had not heard "m5", offset 5 of channel c, acknowledged at 0:02`},
+		{"live-streams", "an acknowledged message arrives late, on a tunnel that stands", func(h *oracle.History) {
+			h.Streams = history(2100, client("anna").up(1).sub(1, oracle.Fresh, pos(us1, 4)).hear(93, pos(us1, 5), "m5")).Streams
+		},
+			"1", `anna at 1:32 had not heard "m5", offset 5 of channel c, acknowledged at 0:02`},
 
 		{"dns-points-somewhere", "an empty answer", func(h *oracle.History) { h.Served[2].Targets = nil },
 			"1", "l at 5:41, linode-1 gives nothing for " + usHost},
@@ -277,6 +289,12 @@ func TestBadHistories(t *testing.T) {
 			"1", "ben at 32:04 is on us-east-2-2222222222222222 of " + usHost + ", anna on " + us3 + " since 31:04"},
 		{"superseded-owners", "a tunnel outlives the return home", streams(client("anna").up(1).sub(1, oracle.Fresh, pos(us1, 5)).cut(330, "silent").up(350).sub(350, oracle.Gap, pos(eu2, 0))),
 			"1", "anna at 31:49 is on " + eu2 + " of " + usHost + ", at home in us-east since 30:49"},
+		{"superseded-owners", "the owner before is the owner again", streams(
+			client("anna").up(1).sub(1, oracle.Fresh, pos(us1, 5)).cut(330, "silent").up(1862).sub(1862, oracle.NothingMissed, pos(us1, 5))),
+			"1", "anna at 31:02 is on " + us1 + " of " + usHost + ", which left it for eu-west at 5:52"},
+		{"superseded-owners", "nobody listened to the owner before, but it was published to", func(h *oracle.History) {
+			h.Streams = history(2100, client("anna").up(1862).sub(1862, oracle.Fresh, pos(us1, 5))).Streams
+		}, "1", "anna at 31:02 is on " + us1 + " of " + usHost + ", which left it for eu-west at 5:52"},
 
 		{"superseded-owners", "what is published goes to another owner", func(h *oracle.History) {
 			h.Streams = history(2100, client("anna").up(1862).sub(1862, oracle.Fresh, pos(us3, 5))).Streams
@@ -286,6 +304,19 @@ func TestBadHistories(t *testing.T) {
 		{"tunnels-kept", "both are cut soon", func(h *oracle.History) {
 			h.Streams = history(2100, client("anna").up(1).cut(302, "closed 4001").up(303), client("ben").up(2).cut(319, "reset"), client("zoe").up(3).cut(310, oracle.Stopped)).Streams
 		}, "33.33 %", "anna at 5:02, closed 4001; 2 of 3 were cut by 5:20"},
+
+		{"reconnects-spread", "both come back at once", func(h *oracle.History) {
+			h.Streams = history(2100, client("anna").up(1).cut(302, "closed 1012").up(304), client("ben").up(2).cut(302, "closed 1012").refused(304, "refused").up(306),
+				client("zoe").up(3).cut(299, "closed 1012").up(400)).Streams
+		}, "100 %", "2 attempts in the 1 s until 5:04, of 2 tunnels that were open"},
+		{"reconnects-spread", "those who come for the first time count, too", streams(client("anna").up(1), client("ben").up(302), client("zoe").up(303)),
+			"100 %", "1 attempts in the 1 s until 5:01, of 1 tunnels that were open"},
+
+		{"sent-away", "one is sent there and back", streams(
+			client("anna").up(1).closed(330, 4001).up(332).closed(340, 4001).up(342), client("ben").up(1).closed(332, 4001).up(334).closed(350, 1012)),
+			"1-2", "anna at 5:40 is sent away for the 2. time"},
+		{"sent-away", "one is never told", streams(client("anna").up(1).closed(330, 4001).up(332), client("ben").up(1).cut(332, "silent"), client("zoe").refused(1, "refused")),
+			"0-1", "ben by 35:00 was sent away 0 times"},
 
 		{"home", "one provider never returns", func(h *oracle.History) { h.Served = h.Served[:5] },
 			"never (3 of 4)", "o at 35:00, ocean-1 does not have " + usHost + " in us-east"},

@@ -9,11 +9,11 @@ import (
 
 // SupersededOwners judges that nobody sits for longer than after on a channel's
 // former owner: on one in a region that, by all authorities, is not the home of
-// the channel's host, or on another than somebody who came or published later to
-// the same channel in the same region. Time counts from the change of home or that
-// coming, or from when the fault healed, whichever is later, since who is cut
-// off cannot learn that it was superseded. It counts the subscriptions that
-// lasted beyond the healing.
+// the channel's host, or has not been since that owner was first heard of, or on
+// another than somebody who came or published later to the same channel in the same
+// region. Time counts from the change of home or that coming, or from when the fault
+// healed, whichever is later, since who is cut off cannot learn that it was
+// superseded. It counts the subscriptions that lasted beyond the healing.
 func SupersededOwners(h History, f Fault, after time.Duration) Verdict {
 	var d docket
 	homes := map[string][]tenure{}
@@ -23,6 +23,7 @@ func SupersededOwners(h History, f Fault, after time.Duration) Verdict {
 		rivals[s.channel] = append(rivals[s.channel], s)
 	}
 	publishedElsewhere(h, f, after, rivals, &d)
+	born := firstHeard(h, all)
 	for _, s := range all {
 		if s.until <= f.Until || s.region() == "" {
 			continue
@@ -33,10 +34,15 @@ func SupersededOwners(h History, f Fault, after time.Duration) Verdict {
 		d.judged++
 		for _, home := range homes[s.host] {
 			limit := max(home.from, f.Until) + after
-			from, until := max(home.from, s.from, limit), min(home.until, s.until)
+			from, until := max(home.from, s.from, limit), s.until
+			is := "at home in " + home.region + " since"
+			if born[s.base.Incarnation] >= home.from {
+				until = min(home.until, until)
+			} else if from >= home.until { // superseded for ever, wherever the home is now
+				is = "which left it for " + home.region + " at"
+			}
 			if home.region != s.region() && until > from {
-				d.broke(from, "%s at %s is on %s of %s, at home in %s since %s",
-					s.client, Offset(from), s.base.Incarnation, s.host, home.region, Offset(home.from))
+				d.broke(from, "%s at %s is on %s of %s, %s %s", s.client, Offset(from), s.base.Incarnation, s.host, is, Offset(home.from))
 				break
 			}
 		}
@@ -50,6 +56,25 @@ func SupersededOwners(h History, f Fault, after time.Duration) Verdict {
 		}
 	}
 	return d.verdict("on a superseded owner, "+Span(after)+" on", strconv.Itoa(d.broken), "0")
+}
+
+// firstHeard tells when each incarnation was first heard of by a client.
+func firstHeard(h History, all []*session) map[string]time.Duration {
+	born := map[string]time.Duration{}
+	hear := func(incarnation string, at time.Duration) {
+		if was, known := born[incarnation]; !known || at < was {
+			born[incarnation] = at
+		}
+	}
+	for _, s := range all {
+		hear(s.base.Incarnation, s.from)
+	}
+	for _, p := range h.Publishes {
+		if p.Outcome == OK {
+			hear(p.Position.Incarnation, p.At)
+		}
+	}
+	return born
 }
 
 // publishedElsewhere notes who still listens to one owner of a channel while what
@@ -77,39 +102,6 @@ func publishedElsewhere(h History, f Fault, after time.Duration, on map[channel]
 			}
 		}
 	}
-}
-
-// TunnelsKept judges that of the tunnels that are open when the fault strikes, a
-// share, in basis points, is open without a break for some time after. It counts
-// those tunnels.
-func TunnelsKept(h History, f Fault, share int, span time.Duration) Verdict {
-	var d docket
-	open, cut := map[seat]bool{}, map[seat]bool{}
-	var first Stream
-	for _, e := range h.Streams {
-		at := seat{e.Client, channel{host: e.Host, key: e.Key}}
-		switch {
-		case e.At > f.From+span:
-		case e.At <= f.From && e.Kind == Connected:
-			open[at] = true
-		case e.At <= f.From && e.Kind == Disconnected:
-			delete(open, at)
-		case e.Kind == Disconnected && e.Why != Stopped && open[at] && !cut[at]:
-			if len(cut) == 0 {
-				first = e
-			}
-			cut[at] = true
-		}
-	}
-	d.judged = len(open)
-	kept := 0
-	if d.judged > 0 {
-		kept = (d.judged - len(cut)) * 10000 / d.judged
-	}
-	if kept < share {
-		d.broke(first.At, "%s at %s, %s; %d of %d were cut by %s", first.Client, Offset(first.At), first.Why, len(cut), d.judged, Offset(f.From+span))
-	}
-	return d.verdict("tunnels kept, for "+Span(span), Percent(kept), Percent(share))
 }
 
 // Home judges that, within a time of the fault's healing and not before another

@@ -18,8 +18,8 @@ type seat struct {
 type session struct {
 	seat
 	from, until time.Duration
-	base        Position // where it went on
-	heard       map[uint64]bool
+	base        Position                 // where it went on
+	heard       map[uint64]time.Duration // when each offset was, first
 }
 
 // region is where the channel's owner was.
@@ -54,12 +54,14 @@ func sessions(h History) []*session {
 			} else {
 				tunnels[tunnel] = append(tunnels[tunnel], at)
 			}
-			s := &session{seat: at, from: e.At, until: h.Lasts, base: e.Position, heard: map[uint64]bool{}}
+			s := &session{seat: at, from: e.At, until: h.Lasts, base: e.Position, heard: map[uint64]time.Duration{}}
 			open[at] = s
 			all = append(all, s)
 		case Message:
 			if s := open[at]; s != nil && s.base.Incarnation == e.Position.Incarnation {
-				s.heard[e.Position.Offset] = true
+				if _, again := s.heard[e.Position.Offset]; !again {
+					s.heard[e.Position.Offset] = e.At
+				}
 			}
 		case Disconnected:
 			for _, at := range tunnels[tunnel] {

@@ -3,6 +3,7 @@ package oracle
 import (
 	"maps"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -44,7 +45,7 @@ func order(h History, d *docket) {
 	carries := func(at time.Duration, c channel, p Position, data, who string) {
 		there := place{c, p}
 		if was, ok := said[there]; ok && was != data {
-			d.broke(at, "%s at %s, offset %d of %s in %s is %q for it and %q for another", who, Offset(at), p.Offset, c.name, p.Incarnation, data, was)
+			d.broke(at, "%s at %s, offset %d of %s in %s is %s for it and %s for another", who, Offset(at), p.Offset, c.name, p.Incarnation, quote(data), quote(was))
 		} else if !ok {
 			said[there] = data
 		}
@@ -83,7 +84,7 @@ func order(h History, d *docket) {
 			case e.Position.Offset <= was.Offset:
 				d.broke(e.At, "%s at %s heard offset %d of channel %s again", e.Client, Offset(e.At), e.Position.Offset, e.Channel)
 			case heard[message{at, e.Data}]:
-				d.broke(e.At, "%s at %s heard %q of channel %s again, at offset %d of %s", e.Client, Offset(e.At), e.Data, e.Channel, e.Position.Offset, e.Position.Incarnation)
+				d.broke(e.At, "%s at %s heard %s of channel %s again, at offset %d of %s", e.Client, Offset(e.At), quote(e.Data), e.Channel, e.Position.Offset, e.Position.Incarnation)
 			case e.Position.Offset > was.Offset+1:
 				d.broke(e.At, "%s at %s, channel %s jumped from offset %d to %d", e.Client, Offset(e.At), e.Channel, was.Offset, e.Position.Offset)
 			}
@@ -127,6 +128,14 @@ func resumed(was Position, known bool, e Stream) string {
 	return ""
 }
 
+// quote gives the beginning of what was said, in quotes.
+func quote(data string) string {
+	if len(data) > 40 {
+		data = strings.ToValidUTF8(data[:40], "") + "…"
+	}
+	return strconv.Quote(data)
+}
+
 // delivery judges that acknowledged messages reach those who stay.
 func delivery(h History, d *docket) {
 	type owned struct {
@@ -144,9 +153,10 @@ func delivery(h History, d *docket) {
 		}
 		for _, s := range listeners[owned{channel{p.Host, p.Key, p.Channel}, p.Position.Incarnation}] {
 			due := max(s.from, p.At) + Patience
-			if p.Position.Offset > s.base.Offset && s.until > due && !s.heard[p.Position.Offset] {
-				d.broke(due, "%s at %s had not heard %q, offset %d of channel %s, acknowledged at %s",
-					s.client, Offset(due), p.Data, p.Position.Offset, p.Channel, Offset(p.At))
+			at, heard := s.heard[p.Position.Offset]
+			if p.Position.Offset > s.base.Offset && s.until > due && !(heard && at <= due) {
+				d.broke(due, "%s at %s had not heard %s, offset %d of channel %s, acknowledged at %s",
+					s.client, Offset(due), quote(p.Data), p.Position.Offset, p.Channel, Offset(p.At))
 			}
 		}
 	}

@@ -92,8 +92,9 @@
 //	do*         list of actions
 //
 // Browsers "load the apex page every 20s" and "subscribe to 2 channels" (which
-// needs a home); publishers "publish every 1s". The words the, page and to may
-// be left out.
+// needs a home); publishers "publish every 1s", which is some ten bytes, or
+// "publish 32KB every 1s", at most 60KB, of 1000 bytes each. The words the, page
+// and to may be left out.
 //
 // # Timeline
 //

@@ -153,8 +153,18 @@ var Oracles = []Oracle{
 		check: func(j *judge) { j.needSubscribers() },
 	},
 	{
+		Name:   "reconnects-spread",
+		About:  "those whose tunnels are cut do not all come back in the same moment",
+		Scopes: []Scope{After},
+		Params: []Param{
+			{Name: "at-most", Type: TypeShare, Required: true, About: "of the tunnels that were open, tried again in one window"},
+			{Name: "window", Type: TypeDuration, Required: true, About: "any, from the fault's start on"},
+		},
+		check: func(j *judge) { j.needSubscribers(); j.needWindow() },
+	},
+	{
 		Name:   "superseded-owners",
-		About:  "nobody keeps a tunnel to an owner whose host has its home elsewhere",
+		About:  "nobody keeps a tunnel to an owner whose host has, or has had since, its home elsewhere",
 		Scopes: []Scope{AfterHeals},
 		Params: []Param{{Name: "none-after", Type: TypeDuration, Required: true, About: "of the fault's end"}},
 		check:  func(j *judge) { j.needSubscribers() },
@@ -175,6 +185,13 @@ var Oracles = []Oracle{
 		Scopes: []Scope{Throughout},
 		Params: []Param{{Name: "each-name", Type: TypeCounts, Required: true, About: "moves, there and back being two"}},
 		check:  func(j *judge) { j.needVPS(); j.needOtherRegion() },
+	},
+	{
+		Name:   "sent-away",
+		About:  "each tunnel is told so many times that what it carries lives elsewhere; a move of its host is one reason",
+		Scopes: []Scope{Throughout},
+		Params: []Param{{Name: "each-tunnel", Type: TypeCounts, Required: true, About: "closings that say \"moved, resume\""}},
+		check:  func(j *judge) { j.needSubscribers() },
 	},
 	{
 		Name:   "availability",

@@ -194,6 +194,19 @@ func parseRate(s string) (Rate, error) {
 	return Rate(n * unit), nil
 }
 
+// parseSize reads the kilobytes of "32KB", from 1KB to 60KB.
+func parseSize(s string) (int, error) {
+	digits, ok := strings.CutSuffix(s, "KB")
+	n, err := parseCount(digits)
+	if !ok || err != nil {
+		return 0, fmt.Errorf("want a size such as 32KB, not %q", clip(s))
+	}
+	if n < 1 || n > maxSize {
+		return 0, fmt.Errorf("want a size from 1KB to %dKB, not %s", maxSize, s)
+	}
+	return n, nil
+}
+
 // parseRange reads "1" or "1-2".
 func parseRange(s string) (Range, error) {
 	low, high, two := strings.Cut(s, "-")

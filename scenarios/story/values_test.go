@@ -68,6 +68,27 @@ func TestParseRate(t *testing.T) {
 	}
 }
 
+func TestParseSize(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want int // 0: an error
+	}{
+		{"1KB", 1},
+		{"60KB", 60},
+		{"61KB", 0},
+		{"0KB", 0},
+		{"-1KB", 0},
+		{"1MB", 0},
+		{"32", 0},
+		{"32KB/s", 0},
+		{"", 0},
+	} {
+		got, err := parseSize(c.text)
+		require.Equal(t, c.want, got, c.text)
+		require.Equal(t, c.want == 0, err != nil, c.text)
+	}
+}
+
 func TestParseShare(t *testing.T) {
 	for _, c := range []struct {
 		text string

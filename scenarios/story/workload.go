@@ -31,6 +31,7 @@ type Action struct {
 	Verb     Verb
 	Every    time.Duration // Load, Publish
 	Channels int           // Subscribe
+	Size     int           // Publish: kilobytes of each message; 0 is some ten bytes
 }
 
 // Does reports whether the group's clients do the verb.
@@ -48,6 +49,7 @@ const (
 	maxGroups   = 100
 	maxChannels = 100 // in one tunnel
 	minEvery    = 10 * time.Millisecond
+	maxSize     = 60 // kilobytes of a message, so that a frame can hold it
 )
 
 func (r *reader) workload(v value, t Topology) []Group {
@@ -175,6 +177,14 @@ func (r *reader) action(v value) (Action, bool) {
 			a.Every, ok = r.every(rest[1:])
 		}
 	case Publish:
+		if len(rest) == 3 {
+			n, err := parseSize(rest[0].text)
+			if err != nil {
+				r.failf(rest[0].at, "do: %v", err)
+				return Action{}, false
+			}
+			a.Size, rest = n, rest[1:]
+		}
 		a.Every, ok = r.every(rest)
 	case Subscribe:
 		if len(rest) == 2 && strings.TrimSuffix(rest[1].text, "s") == "channel" {
@@ -193,7 +203,7 @@ func (r *reader) action(v value) (Action, bool) {
 		r.failf(verb.at, "do: want %s, not %q", map[Verb]string{
 			Load:      `"load the apex page every 20s"`,
 			Subscribe: `"subscribe to 2 channels"`,
-			Publish:   `"publish every 1s"`,
+			Publish:   `"publish every 1s", or "publish 32KB every 1s"`,
 		}[a.Verb], clip(p.text))
 		return Action{}, false
 	}

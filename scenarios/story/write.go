@@ -151,6 +151,8 @@ func (a Action) String() string {
 	switch {
 	case a.Verb == Load:
 		return "load the apex page every " + short(a.Every)
+	case a.Verb == Publish && a.Size > 0:
+		return fmt.Sprintf("publish %dKB every %s", a.Size, short(a.Every))
 	case a.Verb == Publish:
 		return "publish every " + short(a.Every)
 	case a.Channels == 1:

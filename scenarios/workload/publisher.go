@@ -17,7 +17,7 @@ import (
 
 // Publisher publishes a message a period, each time to the next of its
 // channels. The n-th message, from 1, is the text "<id>-<n>", or "<id>.<life>-<n>"
-// in a later life; none is sent twice.
+// in a later life; none is sent twice. Dots make it as long as it is to be.
 type Publisher struct {
 	// ID is unique and stable: all that is random hangs on it.
 	ID string
@@ -29,6 +29,8 @@ type Publisher struct {
 	Key string
 	// Channels of the key, in turn.
 	Channels []string
+	// Size is the least length of a message, in bytes.
+	Size int
 	// Roots are the authorities to trust.
 	Roots *x509.CertPool
 	// Pace may be left zero.
@@ -68,11 +70,15 @@ func (p Publisher) Run(ctx context.Context, m nodes.Machine) error {
 	if p.Life > 0 {
 		prefix = fmt.Sprintf("%s.%d", p.ID, p.Life)
 	}
+	text := func(n int) string {
+		s := fmt.Sprintf("%s-%d", prefix, n)
+		return s + strings.Repeat(".", max(0, p.Size-len(s)))
+	}
 	n := 0
 	next := func(ctx context.Context) {
 		channel := p.Channels[n%len(p.Channels)]
 		n++
-		result := oracle.Publish{Client: p.ID, Host: base.Hostname(), Key: p.Key, Channel: channel, Data: fmt.Sprintf("%s-%d", prefix, n)}
+		result := oracle.Publish{Client: p.ID, Host: base.Hostname(), Key: p.Key, Channel: channel, Data: text(n)}
 		start := m.Elapsed()
 		at, outcome, class := own.post(ctx, client, base.String()+channel, result.Data)
 		if class != "" && ctx.Err() != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,6 +38,19 @@ func TestPublisher(t *testing.T) {
 			Client: "pub-1", Host: "us-1.live.espra.com", Key: "room.1", Channel: []string{"a", "b"}[i%2],
 			Data: fmt.Sprintf("pub-1-%d", i+1), Outcome: oracle.OK, Position: oracle.Position{Incarnation: us1, Offset: uint64(i + 1)},
 		}, p))
+	}
+	stop()
+}
+
+func TestPublisherOfLongMessages(t *testing.T) {
+	w := newWorld(t)
+	p := w.publisher(w.serve("us-1.live.espra.com", status(503)))
+	p.Size = 1000
+	stop := w.start(p)
+	for i := range 10 { // the tenth name is longer than the first
+		data := next[oracle.Publish](w).Data
+		require.Len(t, data, 1000)
+		require.Equal(t, fmt.Sprintf("pub-1-%d", i+1), strings.TrimRight(data, "."))
 	}
 	stop()
 }
