@@ -12,6 +12,15 @@ import (
 // The page behind the link of a text. To look at it changes nothing, for phones
 // fetch links by themselves; the form does, and needs the token of the link.
 
+// link is what a text has at its end.
+func (c *Config) link(id, token string) string {
+	link := strings.TrimSuffix(c.Status, "/") + "/" + id
+	if token != "" {
+		link += "-" + token
+	}
+	return link
+}
+
 // look serves GET /i/ID-TOKEN. It does not tell a right token from a wrong one.
 func (v *vantage) look(w http.ResponseWriter, r *http.Request) {
 	id, token, _ := strings.Cut(r.PathValue("link"), "-")
