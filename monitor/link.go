@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/espra/protoplex/monitor/status"
+	"github.com/espra/protoplex/nodes"
 )
 
 // The page behind the link of a text. To look at it changes nothing, for phones
@@ -36,7 +37,7 @@ func (v *vantage) agree(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "cannot read the form", http.StatusBadRequest)
 		return
 	}
-	token, by, from := r.PostForm.Get("token"), r.PostForm.Get("by"), source(r)
+	token, by, from := r.PostForm.Get("token"), r.PostForm.Get("by"), nodes.Source(r.RemoteAddr)
 	switch {
 	case v.guesses.exhausted(from, v.m.Elapsed()):
 		http.Error(w, "too many wrong codes; wait a minute", http.StatusTooManyRequests)
