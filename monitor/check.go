@@ -13,6 +13,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/espra/protoplex/monitor/decide"
+	"github.com/espra/protoplex/monitor/sms"
 	"github.com/espra/protoplex/nodes/config"
 )
 
@@ -212,6 +213,12 @@ func (f *checker) people(c *Config) {
 			f.Failf(path+"."+problem.Key, "%s", problem.Text)
 		}
 		f.unique(path+".kind", "SMS provider", p.Name())
+	}
+	longest := c.link("7K2", secret{}.token("7K2"))
+	if n := len(longest) - sms.MaxLink; n > 0 {
+		f.Failf("status", "%q is %d letters too long to be in a text with all else", config.Clip(c.Status), n)
+	} else if !sms.Fits(longest) {
+		f.Failf("status", "%q has letters that a text does not carry", config.Clip(c.Status))
 	}
 	f.escalation(c)
 	if a := c.Alive; a != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/espra/protoplex/monitor/decide"
 	"github.com/espra/protoplex/monitor/observe"
+	"github.com/espra/protoplex/nodes"
 	"github.com/espra/protoplex/nodes/config"
 )
 
@@ -65,7 +66,7 @@ func parseCommand(body []byte) (Command, error) {
 // command serves POST /commands.
 func (v *vantage) command(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxCommand))
-	from := source(r)
+	from := nodes.Source(r.RemoteAddr)
 	switch {
 	case err != nil:
 		http.Error(w, "cannot read the command", http.StatusBadRequest)

@@ -65,6 +65,8 @@ func TestConfigErrors(t *testing.T) {
 		{"until: 2026-03-07T04:00:00Z", "until: noon", `monitor.yaml:155:12: silences[0].until: "noon" is no instant such as 2026-03-07T02:00:00Z`},
 		{"subject: eu-west", "subject: eu-wset", `silences[0]: nothing is called "eu-wset"; did you mean eu-west?`},
 		{"secret: /etc/protoplex/monitor.secret ", "", "escalate: without a secret nobody can acknowledge"},
+		{"https://status.espra.com/i/", "https://status.of-the-platform.example.com/incidents/", `status: "https://status.of-the-platform.example.com/incidents/" is 5 letters too long to be in a text`},
+		{"https://status.espra.com/i/", "https://status.espra.com/~i/", "has letters that a text does not carry"},
 		{"kind: twilio", "kind: twillio", `sms[0].kind: "twillio" is neither twilio nor sns; did you mean twilio?`},
 	}
 	for _, tt := range tests {

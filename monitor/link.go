@@ -7,10 +7,20 @@ import (
 	"strings"
 
 	"github.com/espra/protoplex/monitor/status"
+	"github.com/espra/protoplex/nodes"
 )
 
 // The page behind the link of a text. To look at it changes nothing, for phones
 // fetch links by themselves; the form does, and needs the token of the link.
+
+// link is what a text has at its end.
+func (c *Config) link(id, token string) string {
+	link := strings.TrimSuffix(c.Status, "/") + "/" + id
+	if token != "" {
+		link += "-" + token
+	}
+	return link
+}
 
 // look serves GET /i/ID-TOKEN. It does not tell a right token from a wrong one.
 func (v *vantage) look(w http.ResponseWriter, r *http.Request) {
@@ -27,7 +37,7 @@ func (v *vantage) agree(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "cannot read the form", http.StatusBadRequest)
 		return
 	}
-	token, by, from := r.PostForm.Get("token"), r.PostForm.Get("by"), source(r)
+	token, by, from := r.PostForm.Get("token"), r.PostForm.Get("by"), nodes.Source(r.RemoteAddr)
 	switch {
 	case v.guesses.exhausted(from, v.m.Elapsed()):
 		http.Error(w, "too many wrong codes; wait a minute", http.StatusTooManyRequests)

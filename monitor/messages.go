@@ -165,10 +165,11 @@ func (v *vantage) alert(i *Incident, now time.Duration) sms.Alert {
 		What: i.Subject, Since: i.Since, Votes: v.verdicts.Subjects[i.Subject].Votes, Vantages: v.params.Vantages, Incident: i.ID,
 	}
 	if v.cfg.Status != "" {
-		a.Link = strings.TrimSuffix(v.cfg.Status, "/") + "/" + i.ID
+		token := ""
 		if v.secret != nil {
-			a.Link += "-" + v.secret.token(i.ID)
+			token = v.secret.token(i.ID)
 		}
+		a.Link = v.cfg.link(i.ID, token)
 	}
 	if i.Region {
 		a.Doing = v.doing(i.Subject, now)

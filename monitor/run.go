@@ -271,6 +271,8 @@ func (v *vantage) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("monitor: listen: %w", err)
 	}
+	// Peers come every round, people now and then; the rest of the descriptors is for probes.
+	listener = nodes.Bounded(v.m, listener, nodes.Bounds{All: 256, Source: 32})
 	var wg sync.WaitGroup
 	if v.cert != nil {
 		listener = tls.NewListener(listener, &tls.Config{GetCertificate: v.cert.Get, Time: v.m.Now, MinVersion: tls.VersionTLS12})

@@ -6,8 +6,6 @@ import (
 	"encoding/base32"
 	"encoding/hex"
 	"errors"
-	"net/http"
-	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -94,22 +92,4 @@ func (g *guesses) wrong(from string) {
 	if g.counts != nil {
 		g.counts[from]++
 	}
-}
-
-// source is where a request comes from, as far as it costs something to change:
-// an address, or a whole network of IPv6.
-func source(r *http.Request) string {
-	at, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	bits := 32
-	if at.Addr().Unmap().Is6() {
-		bits = 64
-	}
-	p, err := at.Addr().Unmap().Prefix(bits)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return p.String()
 }

@@ -3,9 +3,10 @@
 //
 // It promises that path and query are kept, and that nobody is ever sent to any
 // host but the configured one, whatever the request says: it cannot be used as
-// an open redirect. Everything a client sends is bounded in size and time. What
-// may fail is only its start: a missing certificate, a port in use. Start at Run,
-// Config and Handler.
+// an open redirect. Everything a client sends is bounded in size and time, and
+// nobody is kept out by others who hold connections (see nodes.Bounded). What may
+// fail is only its start: a missing certificate, a port in use. Start at Run, Config
+// and Handler.
 package redirect
 
 import (
@@ -93,7 +94,7 @@ func Serve(ctx context.Context, m nodes.Machine, c *Config) error {
 		if err != nil {
 			return fmt.Errorf("redirect: listen: %w", err)
 		}
-		l = newLimited(l, maxConns)
+		l = nodes.Bounded(m, l, nodes.Bounds{All: 1024, Source: 64})
 		if config != nil {
 			l = tls.NewListener(l, config)
 		}

@@ -27,22 +27,82 @@ func TestWords(t *testing.T) {
 	require.Equal(t, "ESPRA BLIND monitoring since 14:05:02Z, 1/3 vantages. 7K2 https://status.espra.com/7K2", a.Blind())
 }
 
+// texts are all that tell of an incident, by kind.
+func texts(a sms.Alert, why string) map[string]string {
+	asked := a
+	asked.Unanswered = []string{"ana", strings.Repeat("r", 40)}
+	ended := a.Since.Add(100*time.Hour + time.Minute)
+	return map[string]string{
+		"DOWN": a.Down(), "FLAPPING": a.Flapping(), "BLIND": a.Blind(), "SILENT": a.Silent(), "CERTIFICATE": a.Certificate(),
+		"STUCK": a.Stuck(why), "DOWN ": asked.Down(), "FLAPPING ": asked.Flapping(), "OK": a.OK(true, ended), "OK ": a.OK(false, ended),
+	}
+}
+
 // Every text is one segment, whatever goes into it, and keeps state and id.
 func TestEveryTextFits(t *testing.T) {
 	for _, name := range []string{"us-east", strings.Repeat("x", 40), strings.Repeat("x", 500), "größe[1]|€", ""} {
-		for _, doing := range []string{"", "Moving DNS to " + name + ".", strings.Repeat("long ", 60)} {
+		for _, doing := range []string{"", "Moving DNS to " + name + ".", strings.Repeat("long ", 60), strings.Repeat("w", 300), "Saw: größe \xff."} {
 			for _, link := range []string{"", "https://status.espra.com/7K2", "https://" + strings.Repeat("y", 200)} {
 				a := sms.Alert{What: name, Votes: 100, Vantages: 100, Doing: doing, Incident: "7K2", Link: link}
-				for _, text := range []string{a.Down(), a.Flapping(), a.Blind(), a.OK(true, time.Unix(1e9, 0)), a.OK(false, time.Unix(1e9, 0))} {
+				for kind, text := range texts(a, doing) {
 					require.True(t, sms.Fits(text), "%q", text)
-					require.True(t, strings.HasPrefix(text, "ESPRA "))
+					require.True(t, strings.HasPrefix(text, "ESPRA "+strings.TrimSpace(kind)+" "), text)
 					require.Contains(t, text, "7K2")
 				}
 			}
 		}
 	}
+	for _, text := range []string{
+		sms.Alive(time.Unix(1e9, 0), 100, 100, 1000), sms.Test(time.Unix(1e9, 0), strings.Repeat("x", 40), "sns-ap-southeast-1"),
+	} {
+		require.True(t, sms.Fits(text), "%q", text)
+		require.Regexp(t, `(Next text of this kind in a week|Nothing is wrong)\.$`, text)
+	}
 	require.False(t, sms.Fits(strings.Repeat("a", 161)))
 	require.False(t, sms.Fits("[two septets each]"))
+}
+
+// Whatever a probe saw, however long names are and whatever the link is within its
+// bound, a text has state, name, time and link whole.
+func TestEveryPageHasItsLink(t *testing.T) {
+	saw := "Saw: connect: dial tcp 203.0.113.77:443: connect: connection refused; [2001:db8::1]:443: größe \xff\n" + strings.Repeat(" and so on", 20)
+	for _, what := range []string{"us-east", strings.Repeat("x", 40), "vantage-" + strings.Repeat("x", 40)} {
+		for _, id := range []string{"7K2", "7K2QX"} {
+			for _, n := range []int{12, 39, sms.MaxLink} {
+				link := "https://" + strings.Repeat("y", n-8)
+				for length := range saw {
+					a := sms.Alert{What: what, Votes: 3, Vantages: 3, Doing: saw[:length], Incident: id, Link: link}
+					for kind, text := range texts(a, saw[:length]) {
+						if kind == "OK" && strings.HasPrefix(what, "vantage-") {
+							continue // only regions have traffic that comes home
+						}
+						require.True(t, sms.Fits(text), "%q", text)
+						require.True(t, strings.HasSuffix(text, " "+link), text)
+						if kind != "BLIND" {
+							require.Contains(t, text, " "+what)
+						}
+						require.Regexp(t, `\d\d:\d\d:\d\dZ`, text)
+					}
+				}
+			}
+		}
+	}
+}
+
+// What is too long ends with a word.
+func TestLongCauseIsCut(t *testing.T) {
+	a := sms.Alert{What: "espra-app", Since: time.Date(2026, 3, 2, 14, 5, 2, 0, time.UTC), Votes: 3, Vantages: 3, Incident: "7K2",
+		Link: "https://status.espra.com/i/7K2-ABCDEFGH"}
+	const end = " 7K2 https://status.espra.com/i/7K2-ABCDEFGH"
+	a.Doing = "Saw: connect: dial tcp 203.0.113.77:443: connect: connection refused."
+	require.Equal(t, "ESPRA DOWN espra-app since 14:05:02Z, 3/3 vantages. Saw: connect: dial tcp 203.0.113.77:443: connect: connection..."+end, a.Down())
+	a.Doing = "Saw: status 503."
+	require.Equal(t, "ESPRA DOWN espra-app since 14:05:02Z, 3/3 vantages. Saw: status 503."+end, a.Down())
+	require.Equal(t, "ESPRA STUCK espra-app since 14:05:02Z. DNS not moved: linode denies our key, digitalocean denies our key."+end,
+		a.Stuck("linode denies our key, digitalocean denies our key"))
+	// One word of what was seen is none.
+	a.What, a.Doing = strings.Repeat("x", 40), "Saw: certificate-of-somebody-else.example"
+	require.Equal(t, "ESPRA DOWN "+a.What+" since 14:05:02Z, 3/3 vantages."+end, a.Down())
 }
 
 // What Twilio answers, as its documents have it.

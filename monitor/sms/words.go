@@ -85,21 +85,41 @@ func (a Alert) OK(home bool, at time.Time) string {
 
 func clock(t time.Time) string { return t.UTC().Format("15:04:05Z") }
 
-// shorten joins the parts and keeps the segment's bound: first the link goes,
-// then what is being done, then the end of the names.
+const (
+	// MaxLink is how long a link may be to be in every text of an incident whole,
+	// with the state, the longest name and the time before it.
+	MaxLink = 60
+	maxLast = 40 // letters of what stands before the link
+)
+
+// shorten joins the parts and keeps the segment's bound. What is being done is cut
+// to the room that is left, then the end of the head: the link stays, as it is how
+// somebody acknowledges.
 func shorten(head, doing, id, link string) string {
-	for _, parts := range [][]string{{head, doing, id, link}, {head, doing, id}, {head, id}} {
-		var filled []string
-		for _, part := range parts {
-			if part != "" {
-				filled = append(filled, plain(part))
-			}
-		}
-		if text := strings.Join(filled, " "); len(text) <= MaxSegment {
-			return text
-		}
+	last := plain(id)
+	last = " " + last[:min(len(last), maxLast)]
+	if link = plain(link); link != "" && len(link) <= MaxLink {
+		last += " " + link
 	}
-	head, id = plain(head), plain(id)
-	id = id[:min(len(id), 40)]
-	return head[:min(len(head), MaxSegment-len(id)-1)] + " " + id
+	head = plain(head)
+	head = head[:min(len(head), MaxSegment-len(last))]
+	return head + cut(plain(doing), MaxSegment-len(last)-len(head)-1) + last
+}
+
+// cut gives as much of a sentence as there is room for, behind a space; none of it
+// if that is but one word.
+func cut(s string, room int) string {
+	const dots = "..."
+	if s == "" {
+		return ""
+	}
+	if len(s) > room {
+		s = s[:max(0, room-len(dots)+1)] // a word may end at the bound
+		s = s[:max(0, strings.LastIndexByte(s, ' '))]
+		if !strings.Contains(s, " ") {
+			return ""
+		}
+		s += dots
+	}
+	return " " + s
 }
