@@ -204,8 +204,12 @@ func (v *vantage) regions(now time.Duration) map[string]home.Region {
 			continue
 		}
 		s := v.verdicts.Subjects[t.Region]
-		// A verdict that a vantage keeps while it is alone moves nothing, in either direction.
-		r := home.Region{Up: s.Status == decide.Up && !s.Doubted, Down: s.Status == decide.Down && !s.Doubted, UpFor: now - s.Sure}
+		// A verdict that a vantage keeps while it is alone begins nothing, neither away nor
+		// back; a move that was begun is completed by whoever is left.
+		r := home.Region{Up: s.Status == decide.Up, Down: s.Status == decide.Down && !s.Doubted, UpFor: now - s.Sure}
+		if s.Doubted {
+			r.UpFor = -1 // less than any hold-down
+		}
 		if silence, ok := decide.Silenced(v.silences, t.Region, v.m.Now()); ok && silence.Keep {
 			r.Down, r.UpFor = false, 0 // neither away from it nor back
 		}
