@@ -104,6 +104,7 @@ type vantage struct {
 	settled   string               // fingerprint of the homes that every name server shows
 	settledAt time.Duration
 	gone      map[string]bool // peers that did not take the last message
+	cropped   bool            // the last message was sent without some of its items
 
 	actor actor // belongs to the acting goroutine
 	pager pager // belongs to the paging goroutine
