@@ -102,7 +102,7 @@ func TestGather(t *testing.T) {
 func TestOneAnswerForAll(t *testing.T) {
 	var names []string
 	w := newWorld(t, func(c *Config) {
-		names = watch(c, 5)
+		names = watch(c, 6)
 		c.Escalate = []Level{{Admins: []string{"ana"}}, {After: 4 * time.Minute, Admins: []string{"raj"}}}
 	})
 	raj := worldAdmins[1].Phone
@@ -111,7 +111,7 @@ func TestOneAnswerForAll(t *testing.T) {
 		w.down[name] = true
 	}
 	w.run(time.Minute)
-	texts := w.gateway.to(ana, "ESPRA DOWN 5 targets, first "+names[0])
+	texts := w.gateway.to(ana, "ESPRA DOWN 6 targets, first "+names[0])
 	require.Len(t, texts, 1)
 	id := named(texts[0])
 	w.down["apex"], w.down[names[0]] = true, false
@@ -126,11 +126,11 @@ func TestOneAnswerForAll(t *testing.T) {
 		require.Equal(t, http.StatusOK, answer.Code)
 		return answer.Body.String()
 	}
-	require.Contains(t, page(), "The same text told of 4 more: "+strings.Join(names[1:], ", ")+". One answer is for all.")
+	require.Contains(t, page(), "The same text told of 5 more: "+strings.Join(names[1:], ", ")+". One answer is for all.")
 	require.Contains(t, page(), `value="`+token+`"`)
 	said, err := last.obey(Command{By: "raj", Ack: id})
 	require.NoError(t, err)
-	require.Equal(t, "raj looks after "+id+" and 3 more of the same text; nobody else is woken for them", said)
+	require.Equal(t, "raj looks after "+id+" and 4 more of the same text; nobody else is woken for them", said)
 	require.NotContains(t, page(), "The same text")
 
 	w.run(10 * time.Minute)
@@ -143,16 +143,20 @@ func TestOneAnswerForAll(t *testing.T) {
 	require.Len(t, w.gateway.to(raj, "ESPRA DOWN apex"), 1, "which was told in a text of its own")
 	require.Empty(t, last.incidents[names[0]].acknowledged(), "it was over")
 
-	w.down[names[0]] = true
+	back := names[1]
+	w.down[back] = false
 	w.run(time.Minute)
-	require.Len(t, w.gateway.to(ana, "ESPRA FLAPPING "+names[0]), 1)
-	_, err = last.acknowledge(last.incidents[names[1]].ID, "ana")
+	w.down[back] = true
+	w.run(time.Minute)
+	require.Len(t, w.gateway.to(ana, "ESPRA FLAPPING "+back), 1)
+	n, err := last.acknowledge(id, "ana")
 	require.NoError(t, err)
-	require.Empty(t, last.incidents[names[0]].acknowledged())
+	require.Equal(t, 4, n)
+	require.Empty(t, last.incidents[back].acknowledged(), "it was told anew")
 	w.heal()
 	w.run(2 * time.Minute)
-	require.Len(t, w.gateway.to(ana, "ESPRA FLAPPING "+names[0]), 1, w.gateway.to(ana, ""))
-	_, err = last.acknowledge(last.incidents[names[1]].ID, "ana")
+	require.Len(t, w.gateway.to(ana, "ESPRA OK 5 targets, first "+names[2]), 1, "and apex")
+	_, err = last.acknowledge(last.incidents[names[2]].ID, "ana")
 	require.ErrorIs(t, err, errOver)
 }
 
