@@ -110,7 +110,7 @@ func (v *vantage) obey(c Command) (string, error) {
 		case err != nil:
 			return "", err
 		case n > 1:
-			return fmt.Sprintf("%s looks after %s and %d more of the same text; nobody else is woken for them", c.By, strings.ToUpper(c.Ack), n-1), nil
+			return fmt.Sprintf("%s looks after the %d incidents of the text that named %s; nobody else is woken for them", c.By, n, strings.ToUpper(c.Ack)), nil
 		}
 		return fmt.Sprintf("%s looks after %s; nobody else is woken for it", c.By, strings.ToUpper(c.Ack)), nil
 	case c.Silence != nil:

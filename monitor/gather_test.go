@@ -130,7 +130,7 @@ func TestOneAnswerForAll(t *testing.T) {
 	require.Contains(t, page(), `value="`+token+`"`)
 	said, err := last.obey(Command{By: "raj", Ack: id})
 	require.NoError(t, err)
-	require.Equal(t, "raj looks after "+id+" and 4 more of the same text; nobody else is woken for them", said)
+	require.Equal(t, "raj looks after the 5 incidents of the text that named "+id+"; nobody else is woken for them", said)
 	require.NotContains(t, page(), "The same text")
 
 	w.run(10 * time.Minute)
