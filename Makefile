@@ -14,8 +14,9 @@ help: ## list the targets
 build: ## build bin/protoplex
 	go build -o bin/protoplex ./cmd/protoplex
 
-test: check ## the checks, then every test, all stories among them
+test: check ## the checks, then every test, all stories among them, and the monitors' benchmarks once
 	go test ./...
+	go test -run '^$$' -bench 'Vantage|Exchange' -benchtime 1x ./monitor
 
 race: ## the tests below the stories, with the race detector (needs a C compiler)
 	go test -race -short ./sim/... ./nodes/... ./monitor/...
@@ -33,8 +34,8 @@ bench-live: ## tunnels per GiB and fan-out of Live, beside a minimal WebSocket s
 	go test -run '^$$' -bench LiveIdle -benchtime 3x ./nodes/live
 	go test -run '^$$' -bench LiveFanOut -benchtime 1000x ./nodes/live
 
-bench-monitor: ## CPU and memory of a vantage that watches 500 targets every 10 s
-	go test -run '^$$' -bench Vantage -benchtime 20x ./monitor
+bench-monitor: ## CPU and memory of a vantage that watches 500 targets every 10 s, and of three that tell one another
+	go test -run '^$$' -bench 'Vantage|Exchange' -benchtime 20x ./monitor
 
 fuzz: ## fuzz every fuzz test in turn: FUZZTIME=10s for each
 	@set -e; grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' . | sort | while IFS=: read -r file name; do go test -run '^$$' -fuzz "^$${name#func }$$" -fuzztime $(FUZZTIME) "$${file%/*}" </dev/null; done

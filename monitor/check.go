@@ -77,6 +77,9 @@ func (f *checker) vantages(c *Config) {
 	if c.Secret != "" {
 		f.file("secret", c.Secret)
 	}
+	if len(c.Peers) > maxPeers {
+		f.Failf("peers", "%d are more than %d", len(c.Peers), maxPeers)
+	}
 	for k, p := range c.Peers {
 		path := fmt.Sprintf("peers[%d]", k)
 		f.word(path+".name", p.Name)
@@ -125,6 +128,9 @@ func (f *checker) watched(c *Config) {
 	}
 	for _, reserved := range []string{decide.Blind, decide.Everything, kindAlive} {
 		f.taken["subject "+reserved] = true
+	}
+	if len(c.Targets) > maxTargets {
+		f.Failf("targets", "%d are more than %d, which is what vantages can tell one another of when all are down", len(c.Targets), maxTargets)
 	}
 	hosts := c.homeHosts()
 	var regions []string
@@ -196,6 +202,9 @@ func (f *checker) providers(c *Config) {
 
 // people checks who is told what, when and how.
 func (f *checker) people(c *Config) {
+	if len(c.Admins) > maxAdmins {
+		f.Failf("admins", "%d are more than %d", len(c.Admins), maxAdmins)
+	}
 	for k, a := range c.Admins {
 		path := fmt.Sprintf("admins[%d]", k)
 		f.word(path+".name", a.Name)

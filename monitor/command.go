@@ -106,8 +106,12 @@ func (v *vantage) obey(c Command) (string, error) {
 	}
 	switch {
 	case c.Ack != "":
-		if err := v.acknowledge(strings.ToUpper(c.Ack), c.By); err != nil {
+		n, err := v.acknowledge(strings.ToUpper(c.Ack), c.By)
+		switch {
+		case err != nil:
 			return "", err
+		case n > 1:
+			return fmt.Sprintf("%s looks after the %d incidents of the text that named %s; nobody else is woken for them", c.By, n, strings.ToUpper(c.Ack)), nil
 		}
 		return fmt.Sprintf("%s looks after %s; nobody else is woken for it", c.By, strings.ToUpper(c.Ack)), nil
 	case c.Silence != nil:
@@ -128,23 +132,32 @@ func (v *vantage) obey(c Command) (string, error) {
 	return c.Lift + " is silenced no longer", nil
 }
 
-// acknowledge records that an admin looks after an incident.
-func (v *vantage) acknowledge(id, by string) error {
+// acknowledge records that an admin looks after an incident, and after those that
+// the same text told of, and says how many they are.
+func (v *vantage) acknowledge(id, by string) (int, error) {
 	at := v.m.Now().UTC()
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	i := v.byID(id)
+	all := v.together(id)
 	switch {
-	case i == nil && slices.ContainsFunc(v.past, func(i *Incident) bool { return i.ID == id }):
-		return errOver
-	case i == nil:
-		return errNoIncident
-	case i.Over:
-		return errOver
+	case len(all) > 0:
+	case v.byID(id) != nil, slices.ContainsFunc(v.past, func(i *Incident) bool { return i.ID == id }):
+		return 0, errOver
+	default:
+		return 0, errNoIncident
 	}
-	i.acknowledge(observe.Ack{Incident: id, By: by, At: at})
+	var acks []observe.Ack
+	for _, i := range all {
+		a := observe.Ack{Incident: i.ID, By: by, At: at}
+		i.acknowledge(a)
+		if i.ID == id {
+			acks = slices.Insert(acks, 0, a) // the log names it
+			continue
+		}
+		acks = append(acks, a)
+	}
 	v.news = true
 	v.changed()
-	v.log.Info("acknowledged", "incident", id, "by", by, "told", v.cfg.Name)
-	return nil
+	v.logAcks(acks, v.cfg.Name)
+	return len(all), nil
 }

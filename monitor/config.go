@@ -16,6 +16,7 @@ import (
 
 	"github.com/espra/protoplex/monitor/decide"
 	"github.com/espra/protoplex/monitor/home"
+	"github.com/espra/protoplex/monitor/observe"
 	"github.com/espra/protoplex/monitor/probe"
 	"github.com/espra/protoplex/monitor/sms"
 	"github.com/espra/protoplex/nodes/config"
@@ -102,6 +103,19 @@ type Provider struct {
 	Token       string   `yaml:"token"` // file
 	Zone        string   `yaml:"zone"`
 	Authorities []string `yaml:"authorities"` // host:port of each of its name servers
+}
+
+// Bounds of what the vantages tell one another, which grows with each of these.
+const (
+	maxTargets = 600
+	maxAdmins  = 16
+	maxPeers   = 8
+)
+
+// maxMessage bounds one observation in bytes: all targets, all vantages and the
+// monitoring itself may be down at once.
+func (c *Config) maxMessage() int {
+	return observe.MaxBytes(len(c.Targets)+1+len(c.Peers)+1, len(c.Admins))
 }
 
 // maxConfig bounds the files that are read at start.

@@ -1,6 +1,7 @@
 package monitor_test
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -94,6 +95,27 @@ func TestConfigErrors(t *testing.T) {
 		_, err := monitor.ParseConfig("monitor.yaml", []byte(text))
 		require.ErrorContains(t, err, "guard")
 		require.ErrorContains(t, err, "rank")
+	})
+	t.Run("more than vantages can tell one another of", func(t *testing.T) {
+		var peers, targets, admins strings.Builder
+		for n := range 600 {
+			fmt.Fprintf(&targets, "  - {name: shop-%d, kind: http, url: https://shop-%d.example}\n", n, n)
+		}
+		for n := range 14 {
+			fmt.Fprintf(&admins, "  - {name: admin-%d, phone: \"+15551%06d\"}\n", n, n)
+		}
+		for n := range 7 {
+			fmt.Fprintf(&peers, "  - {name: peer-%d, rank: 1%d, url: http://peer-%d, public-key: 11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=}\n", n, n, n)
+		}
+		text := strings.NewReplacer("\ntargets:\n", "\ntargets:\n"+targets.String(), "\nadmins:\n", "\nadmins:\n"+admins.String(),
+			"\npeers:\n", "\npeers:\n"+peers.String()).Replace(example(t))
+		_, err := monitor.ParseConfig("monitor.yaml", []byte(text))
+		for _, want := range []string{"peers: 9 are more than 8", "targets: 613 are more than 600, which is what vantages", "admins: 17 are more than 16"} {
+			require.ErrorContains(t, err, want)
+		}
+		_, err = monitor.ParseConfig("monitor.yaml", []byte(strings.Replace(example(t), "\ntargets:\n", "\ntargets:\n"+
+			targets.String()[:strings.Index(targets.String(), "  - {name: shop-587,")], 1)))
+		require.NoError(t, err, "600 are none too many")
 	})
 	t.Run("no YAML", func(t *testing.T) {
 		_, err := monitor.ParseConfig("monitor.yaml", []byte("name: [\n"))

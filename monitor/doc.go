@@ -13,7 +13,9 @@
 //
 // Admins are told in levels: the first at once, the next by name while nobody
 // acknowledges, by the link in the text or by command. Each text goes to one
-// provider after another until one takes and delivers it. Planned work can be
+// provider after another until one takes and delivers it. Openings of one moment
+// share a text where they are many, so that nobody is woken for each, and so do
+// all-clears; who answers it looks after all of them. Planned work can be
 // silenced. What one vantage is told it tells the others in its observations.
 //
 // It promises: no verdict without a majority of all configured vantages, and

@@ -62,7 +62,11 @@ func (i *Incident) note(at time.Time, what, text string) {
 func (i *Incident) Timeline() []Moment {
 	line := slices.Clone(i.Moments)
 	for _, t := range i.Texts {
-		line = append(line, Moment{t.At.UTC(), "text", t.Kind + " to " + t.Admin + " by " + t.By + " through " + t.Provider + ": " + t.State.String()})
+		shared := ""
+		if t.Lead != "" {
+			shared = ", in one text with " + t.Lead
+		}
+		line = append(line, Moment{t.At.UTC(), "text", t.Kind + " to " + t.Admin + " by " + t.By + " through " + t.Provider + shared + ": " + t.State.String()})
 	}
 	for _, a := range i.Acks {
 		line = append(line, Moment{a.At.UTC(), "acknowledged", "by " + a.By})

@@ -50,7 +50,7 @@ func (v *vantage) agree(w http.ResponseWriter, r *http.Request) {
 		v.show(w, r, http.StatusBadRequest, id, token, "Choose who you are.")
 		return
 	}
-	switch err := v.acknowledge(id, by); {
+	switch _, err := v.acknowledge(id, by); {
 	case errors.Is(err, errOver):
 		v.show(w, r, http.StatusConflict, id, "", "It is over; there is nothing to look after.")
 	case err != nil:
@@ -62,7 +62,7 @@ func (v *vantage) agree(w http.ResponseWriter, r *http.Request) {
 
 // show writes the page with the form, if there is one to fill in.
 func (v *vantage) show(w http.ResponseWriter, r *http.Request, code int, id, token, note string) {
-	v.pages.Ask(w, r, code, v.shownNow(), id, status.Form{People: v.cfg.adminNames(), Token: token, Note: note})
+	v.pages.Ask(w, r, code, v.shownNow(), id, status.Form{People: v.cfg.adminNames(), Token: token, Note: note, Others: v.unanswered(id)})
 }
 
 // state is the incident's in one word.

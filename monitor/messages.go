@@ -12,15 +12,17 @@ import (
 	"github.com/espra/protoplex/monitor/sms"
 )
 
-// message is one text for one admin. Kind, incident and admin name it for all
-// vantages.
+// message is what one admin should be told of one incident. Kind, incident and
+// admin name it for all vantages.
 type message struct {
 	kind     string
 	incident string
 	subject  string
 	admin    Admin
-	text     string
 	region   string // that is lost, if any
+	alert    sms.Alert
+	words    func(sms.Alert) string // tells the alert
+	sharing  string                 // messages to one admin that have the same word here may share a text; "" for one that goes alone
 }
 
 func (m message) key() string { return m.kind + " " + m.incident + " " + m.admin.Name }
@@ -52,10 +54,11 @@ func (v *vantage) due(now time.Duration) []message {
 		// Doubt comes too late for those whom a text is on its way to.
 		pageable := i.Open && !s.Folded && !v.silenced(subject, wall) && !(s.Doubted && !i.told())
 		i.pageFrom(pageable, now, wall)
+		alert := v.alert(i, now)
 		var before []string // admins of lower levels who were told
 		for _, level := range v.cfg.levels() {
 			for _, name := range level.Admins {
-				due = append(due, v.dueTo(v.cfg.admin(name), level.After, before, i, pageable, now)...)
+				due = append(due, v.dueTo(v.cfg.admin(name), level.After, before, i, alert, pageable, now)...)
 			}
 			before = append(before, level.Admins...)
 			if pageable && v.lowUrgency(subject) {
@@ -91,18 +94,22 @@ func (i *Incident) phase(admin string) int {
 }
 
 // dueTo lists what one admin should be told of an incident. The caller holds mu.
-func (v *vantage) dueTo(admin Admin, after time.Duration, before []string, i *Incident, pageable bool, now time.Duration) []message {
+func (v *vantage) dueTo(admin Admin, after time.Duration, before []string, i *Incident, alert sms.Alert, pageable bool, now time.Duration) []message {
 	var due []message
 	n := i.phase(admin.Name)
 	open, flap := nth(kindOpen, n), nth(kindFlap, n)
-	alert := v.alert(i, now)
-	add := func(kind, text string) {
-		m := message{kind: kind, incident: i.ID, subject: i.Subject, admin: admin, text: text}
+	add := func(kind, sharing string, words func(sms.Alert) string) {
+		m := message{kind: kind, incident: i.ID, subject: i.Subject, admin: admin, alert: alert, words: words, sharing: sharing}
 		if i.Region {
 			m.region = i.Subject
 		}
+		if i.Region || i.Subject == decide.Blind {
+			m.sharing = "" // the greater losses
+		}
 		due = append(due, m)
 	}
+	moved, ended, stuck := i.Moved, i.Ended, v.stuck
+	ok := func(a sms.Alert) string { return a.OK(moved, ended) }
 	told := i.reached(open, admin.Name) || i.reached(flap, admin.Name)
 	switch {
 	case pageable && (told || now-i.paging >= after && (after == 0 || i.acknowledged() == "")):
@@ -110,20 +117,21 @@ func (v *vantage) dueTo(admin Admin, after time.Duration, before []string, i *In
 			alert.Unanswered = before
 		}
 		if !i.Flapping || len(i.tries(open, admin.Name)) > 0 {
-			add(open, v.opening(i.Subject, alert))
+			sharing, words := v.opening(i.Subject)
+			add(open, sharing, words)
 		}
 		if i.Flapping {
-			add(flap, alert.Flapping())
+			add(flap, kindFlap, sms.Alert.Flapping)
 		}
 		if i.Region && told && v.blocked(now) {
-			add(nth(kindStuck, n), alert.Stuck(v.stuck))
+			add(nth(kindStuck, n), "", func(a sms.Alert) string { return a.Stuck(stuck) })
 		}
 	case i.Over && told:
-		add(nth(kindClear, n), alert.OK(i.Moved, i.Ended))
+		add(nth(kindClear, n), kindClear, ok)
 	case i.Over && n > 0:
 		// One that may have reached somebody began the next phase, and is due until
 		// a provider is known to have taken it.
-		add(nth(kindClear, n-1), alert.OK(i.Moved, i.Ended))
+		add(nth(kindClear, n-1), kindClear, ok)
 	}
 	return due
 }
@@ -135,17 +143,18 @@ func (v *vantage) blocked(now time.Duration) bool {
 	return v.stuck != "" && now-v.stuckAt >= v.cfg.stuckAfter() && fingerprint(want) != v.settled
 }
 
-// opening words the first message of an incident.
-func (v *vantage) opening(subject string, alert sms.Alert) string {
+// opening gives the words of the first message of an incident, and which others it
+// may share a text with.
+func (v *vantage) opening(subject string) (sharing string, words func(sms.Alert) string) {
 	switch {
 	case subject == decide.Blind:
-		return alert.Blind()
+		return "", sms.Alert.Blind
 	case strings.HasPrefix(subject, vantagePrefix):
-		return alert.Silent()
+		return "", sms.Alert.Silent
 	case v.isCertificate(subject):
-		return alert.Certificate()
+		return kindOpen + " certificate", sms.Alert.Certificate
 	}
-	return alert.Down()
+	return kindOpen, sms.Alert.Down
 }
 
 // lowUrgency says that an incident can wait for the morning: nothing is lost to
@@ -155,9 +164,7 @@ func (v *vantage) lowUrgency(subject string) bool {
 }
 
 // isCertificate says that a subject is a target of that kind.
-func (v *vantage) isCertificate(subject string) bool {
-	return slices.ContainsFunc(v.cfg.Targets, func(t Target) bool { return t.Name == subject && t.Kind == "certificate" })
-}
+func (v *vantage) isCertificate(subject string) bool { return v.kinds[subject] == "certificate" }
 
 // alert words an incident. The caller holds mu.
 func (v *vantage) alert(i *Incident, now time.Duration) sms.Alert {
@@ -239,7 +246,7 @@ func (v *vantage) aliveDue(wall time.Time) []message {
 	var due []message
 	for _, admin := range v.cfg.Admins {
 		due = append(due, message{kind: kindAlive, incident: id, subject: kindAlive, admin: admin,
-			text: sms.Alive(at, votes, v.params.Vantages, open)})
+			words: func(sms.Alert) string { return sms.Alive(at, votes, v.params.Vantages, open) }})
 	}
 	return due
 }

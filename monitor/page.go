@@ -36,6 +36,16 @@ type delivery struct {
 	asked       int
 }
 
+// question asks a provider after one text, whatever it told of.
+type question struct {
+	records []observe.Text
+	texter  sms.Texter
+	age     time.Duration
+	words   string // while it is unclear
+	state   observe.State
+	receipt string
+}
+
 // texter is one SMS provider.
 type texter struct {
 	sms.Texter
@@ -64,14 +74,19 @@ func (v *vantage) page(ctx context.Context) {
 	}
 }
 
-// attempt is one message on its way through one provider.
+// attempt is one text on its way to an admin through one provider.
 type attempt struct {
-	message
-	texter  texter
-	record  observe.Text
-	outcome sms.Outcome
-	err     error
+	messages []message // that it tells; the first is the one that it names
+	admin    Admin
+	texter   texter
+	text     string
+	records  []observe.Text // one for each message
+	outcome  sms.Outcome
+	receipt  string
+	err      error
 }
+
+func (a *attempt) lead() message { return a.messages[0] }
 
 // pending gives the attempts that should be made now.
 func (v *vantage) pending(now time.Duration) []attempt {
@@ -92,7 +107,7 @@ func (v *vantage) pending(now time.Duration) []attempt {
 		if !wanted(tries) || now < v.pager.next[key] || !v.turn(v.pager.seen[key]) {
 			continue
 		}
-		attempts = append(attempts, attempt{message: m, texter: v.after(tries, m.region)})
+		attempts = append(attempts, attempt{messages: []message{m}, admin: m.admin, texter: v.after(tries, m.region)})
 	}
 	for key := range v.pager.seen {
 		if !live[key] {
@@ -101,7 +116,7 @@ func (v *vantage) pending(now time.Duration) []attempt {
 			delete(v.pager.next, key)
 		}
 	}
-	return attempts
+	return gather(attempts)
 }
 
 // wanted says whether a message needs one more attempt after these.
@@ -162,17 +177,23 @@ func (v *vantage) sendTexts(ctx context.Context, attempts []attempt) {
 	v.mu.Lock()
 	for k := range attempts {
 		a := &attempts[k]
-		i := v.incident(a.message)
-		n := 1
-		for _, t := range i.tries(a.kind, a.admin.Name) {
-			if t.By == v.cfg.Name {
-				n = max(n, t.N+1)
+		for _, m := range a.messages {
+			i := v.incident(m)
+			n := 1
+			for _, t := range i.tries(m.kind, m.admin.Name) {
+				if t.By == v.cfg.Name {
+					n = max(n, t.N+1)
+				}
 			}
+			record := observe.Text{Incident: m.incident, Kind: m.kind, Admin: m.admin.Name, By: v.cfg.Name, N: n,
+				Provider: a.texter.Name(), State: observe.Begun, At: wall}
+			if len(a.messages) > 1 {
+				record.Lead = a.lead().incident
+			}
+			i.take(record)
+			i.keep(record, a.text)
+			a.records = append(a.records, record)
 		}
-		a.record = observe.Text{Incident: a.incident, Kind: a.kind, Admin: a.admin.Name, By: v.cfg.Name, N: n,
-			Provider: a.texter.Name(), State: observe.Begun, At: wall}
-		i.take(a.record)
-		i.keep(a.record, a.text)
 	}
 	v.mu.Unlock()
 	v.changed()
@@ -184,12 +205,12 @@ func (v *vantage) sendTexts(ctx context.Context, attempts []attempt) {
 	}
 	nodes.FanOut(ctx, v.m, "page", places, func(ctx context.Context, k int) {
 		a := &attempts[k]
-		ctx, cancel := nodes.Timeout(ctx, v.m, "sms "+a.key(), apiLimit)
+		ctx, cancel := nodes.Timeout(ctx, v.m, "sms "+a.lead().key(), apiLimit)
 		defer cancel()
 		var connected atomic.Bool
 		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
 		receipt, err := a.texter.Text(ctx, a.admin.Phone, a.text)
-		a.outcome, a.err, a.record.Receipt = receipt.Outcome, err, receipt.ID
+		a.outcome, a.err, a.receipt = receipt.Outcome, err, receipt.ID
 		if a.outcome == sms.Unknown && !connected.Load() {
 			a.outcome = sms.Refused // it never left this machine
 		}
@@ -198,19 +219,22 @@ func (v *vantage) sendTexts(ctx context.Context, attempts []attempt) {
 	v.mu.Lock()
 	for k := range attempts {
 		a := &attempts[k]
-		switch a.outcome {
-		case sms.Accepted:
-			a.record.State = observe.Accepted
-		case sms.Refused:
-			a.record.State = observe.Refused
-		default:
-			a.record.State = observe.Unclear
-			v.pager.asked[a.record] = delivery{since: now, next: now + v.cfg.Probe}
+		for n, record := range a.records {
+			record.Receipt = a.receipt
+			switch a.outcome {
+			case sms.Accepted:
+				record.State = observe.Accepted
+			case sms.Refused:
+				record.State = observe.Refused
+			default:
+				record.State = observe.Unclear
+				v.pager.asked[record] = delivery{since: now, next: now + v.cfg.Probe}
+			}
+			i := v.incident(a.messages[n])
+			i.take(record)
+			i.keep(record, a.text)
+			v.pace(a.messages[n].key(), a.outcome, now)
 		}
-		i := v.incident(a.message)
-		i.take(a.record)
-		i.keep(a.record, a.text)
-		v.pace(a, now)
 	}
 	v.mu.Unlock()
 	v.changed()
@@ -220,9 +244,8 @@ func (v *vantage) sendTexts(ctx context.Context, attempts []attempt) {
 
 // pace says when a message that was not accepted is tried again: at once while
 // there is another provider to ask, then ever more slowly.
-func (v *vantage) pace(a *attempt, now time.Duration) {
-	key := a.key()
-	if a.outcome == sms.Accepted {
+func (v *vantage) pace(key string, outcome sms.Outcome, now time.Duration) {
+	if outcome == sms.Accepted {
 		delete(v.pager.tries, key)
 		return
 	}
@@ -238,7 +261,7 @@ func (v *vantage) logSent(attempts []attempt) {
 	logged := map[string]bool{}
 	for k, a := range attempts {
 		if a.err != nil {
-			v.log.Warn("sms not accepted", "admin", a.admin.Name, "incident", a.incident, "provider", a.texter.Name(),
+			v.log.Warn("sms not accepted", "admin", a.admin.Name, "incident", a.lead().incident, "provider", a.texter.Name(),
 				"outcome", string(a.outcome), "error", a.err)
 		}
 		same := a.text + "\n" + string(a.outcome) + "\n" + a.texter.Name()
@@ -259,7 +282,7 @@ func (v *vantage) logSent(attempts []attempt) {
 		case sms.Unknown:
 			message = "sms perhaps sent"
 		}
-		v.log.Info(message, "admins", strings.Join(admins, ", "), "text", v.withoutToken(a.text, a.incident), "incident", a.incident,
+		v.log.Info(message, "admins", strings.Join(admins, ", "), "text", v.withoutToken(a.text, a.lead().incident), "incident", a.lead().incident,
 			"provider", a.texter.Name())
 	}
 }
@@ -268,20 +291,18 @@ func (v *vantage) logSent(attempts []attempt) {
 // there is news: what was lost, or not taken, goes to the next provider.
 func (v *vantage) askDeliveries(ctx context.Context) (news bool) {
 	now := v.m.Elapsed()
-	type question struct {
+	type sent struct {
 		observe.Text
 		texter sms.Texter
-		age    time.Duration
 		words  string // while it is unclear
-		state  observe.State
 	}
-	var own []question
+	var own []sent
 	v.mu.Lock()
 	add := func(i *Incident) {
 		for _, t := range i.Texts {
 			at := slices.IndexFunc(v.texters, func(p texter) bool { return p.Name() == t.Provider })
 			if t.By == v.cfg.Name && at >= 0 {
-				own = append(own, question{Text: t, texter: v.texters[at], words: i.Words[wordsKey(t)]})
+				own = append(own, sent{t, v.texters[at], i.Words[wordsKey(t)]})
 			}
 		}
 	}
@@ -291,28 +312,43 @@ func (v *vantage) askDeliveries(ctx context.Context) (news bool) {
 	add(v.alive)
 	v.mu.Unlock()
 	asked := map[observe.Text]delivery{}
+	// One text is asked after once, whatever it told of.
+	type same struct {
+		admin, provider, receipt, words string
+		at                              time.Time
+	}
 	var questions []*question
-	for _, q := range own {
-		key := q.Text
-		if q.State == observe.Late {
+	byText := map[same]*question{}
+	ask := func(t sent, d delivery) {
+		key := same{t.Admin, t.Provider, t.Receipt, t.words, t.At}
+		q := byText[key]
+		if q == nil {
+			q = &question{texter: t.texter, age: now - d.since, words: t.words, state: t.State, receipt: t.Receipt}
+			byText[key] = q
+			questions = append(questions, q)
+		}
+		q.records = append(q.records, t.Text)
+	}
+	for _, t := range own {
+		key := t.Text
+		if t.State == observe.Late {
 			key.State = observe.Accepted
 		}
 		d, ok := v.pager.asked[key]
 		if !ok {
 			d = delivery{since: now, next: now + v.cfg.Probe}
 		}
-		q.age, q.state = now-d.since, q.State
 		switch {
-		case key.State == observe.Unclear && q.words != "":
+		case key.State == observe.Unclear && t.words != "":
 			if now >= d.next {
 				d.next = now + v.cfg.Probe<<min(d.asked, 3)
 				d.asked++
-				questions = append(questions, &q)
+				ask(t, d)
 			}
-		case key.State == observe.Accepted && q.Receipt != "":
+		case key.State == observe.Accepted && t.Receipt != "":
 			if now >= d.next && now-d.since < 2*v.cfg.lateAfter() {
 				d.next = now + v.cfg.Probe
-				questions = append(questions, &q)
+				ask(t, d)
 			}
 		default:
 			continue
@@ -320,49 +356,23 @@ func (v *vantage) askDeliveries(ctx context.Context) (news bool) {
 		asked[key] = d
 	}
 	v.pager.asked = asked
-	nodes.FanOut(ctx, v.m, "deliveries", questions, func(ctx context.Context, q *question) {
-		ctx, cancel := nodes.Timeout(ctx, v.m, fmt.Sprint("delivery ", q.Kind, " ", q.Incident, " ", q.Admin, " ", q.N), apiLimit)
-		defer cancel()
-		if q.State == observe.Unclear {
-			r, err := q.texter.Find(ctx, v.cfg.admin(q.Admin).Phone, q.words, q.At)
-			switch r.Outcome {
-			case sms.Accepted:
-				q.state, q.Receipt = observe.Accepted, r.ID
-			case sms.Refused:
-				q.state = observe.Refused
-			default:
-				v.log.Debug("sms still unclear", "admin", q.Admin, "incident", q.Incident, "provider", q.Provider, "error", err)
-				return
-			}
-			v.log.Info("sms looked up", "admin", q.Admin, "incident", q.Incident, "provider", q.Provider, "outcome", string(r.Outcome))
-			return
-		}
-		state, err := q.texter.Delivery(ctx, q.Receipt)
-		switch {
-		case state == sms.Delivered:
-			q.state = observe.Delivered
-		case state == sms.Failed:
-			q.state = observe.Lost
-		case state == sms.Underway && q.age >= v.cfg.lateAfter():
-			q.state = observe.Late
-		}
-		if q.state != q.State && q.state != observe.Delivered {
-			v.log.Warn("sms not delivered", "admin", q.Admin, "incident", q.Incident, "provider", q.Provider, "state", q.state.String(), "error", errors.Join(err))
-		}
-	})
+	nodes.FanOut(ctx, v.m, "deliveries", questions, v.askDelivery)
 	v.mu.Lock()
+	known := v.known()
 	for _, q := range questions {
-		if q.state == q.State {
-			continue
-		}
-		q.State = q.state
-		i := v.alive
-		if q.Kind != kindAlive {
-			i = v.byID(q.Incident)
-		}
-		if i != nil && i.take(q.Text) {
-			i.keep(q.Text, q.words)
-			news = true
+		for _, t := range q.records {
+			if q.state == t.State {
+				continue
+			}
+			t.State, t.Receipt = q.state, q.receipt
+			i := v.alive
+			if t.Kind != kindAlive {
+				i = known[t.Incident]
+			}
+			if i != nil && i.take(t) {
+				i.keep(t, q.words)
+				news = true
+			}
 		}
 	}
 	v.mu.Unlock()
@@ -372,18 +382,52 @@ func (v *vantage) askDeliveries(ctx context.Context) (news bool) {
 	return news
 }
 
+// askDelivery asks one provider, and sets what became of the text.
+func (v *vantage) askDelivery(ctx context.Context, q *question) {
+	t := q.records[0]
+	ctx, cancel := nodes.Timeout(ctx, v.m, fmt.Sprint("delivery ", t.Kind, " ", t.Incident, " ", t.Admin, " ", t.N), apiLimit)
+	defer cancel()
+	if t.State == observe.Unclear {
+		r, err := q.texter.Find(ctx, v.cfg.admin(t.Admin).Phone, q.words, t.At)
+		switch r.Outcome {
+		case sms.Accepted:
+			q.state, q.receipt = observe.Accepted, r.ID
+		case sms.Refused:
+			q.state = observe.Refused
+		default:
+			v.log.Debug("sms still unclear", "admin", t.Admin, "incident", t.Incident, "provider", t.Provider, "error", err)
+			return
+		}
+		v.log.Info("sms looked up", "admin", t.Admin, "incident", t.Incident, "provider", t.Provider, "outcome", string(r.Outcome))
+		return
+	}
+	state, err := q.texter.Delivery(ctx, t.Receipt)
+	switch {
+	case state == sms.Delivered:
+		q.state = observe.Delivered
+	case state == sms.Failed:
+		q.state = observe.Lost
+	case state == sms.Underway && q.age >= v.cfg.lateAfter():
+		q.state = observe.Late
+	}
+	if q.state != t.State && q.state != observe.Delivered {
+		v.log.Warn("sms not delivered", "admin", t.Admin, "incident", t.Incident, "provider", t.Provider, "state", q.state.String(), "error", errors.Join(err))
+	}
+}
+
 // learn takes over what other vantages sent and were told, so that it stays
 // known when they are gone, and says whether this vantage has news for them.
 func (v *vantage) learn() (news bool) {
 	latest := v.board.Latest()
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	known := v.known()
 	for _, e := range latest {
 		if e.Vantage == v.cfg.Name {
 			continue
 		}
 		for _, t := range e.Texts {
-			i := v.byID(t.Incident)
+			i := known[t.Incident]
 			if t.Incident == v.alive.ID {
 				i = v.alive
 			}
@@ -391,24 +435,29 @@ func (v *vantage) learn() (news bool) {
 				v.changed()
 			}
 		}
+		var acks []observe.Ack
 		for _, a := range e.Acks {
-			if i := v.byID(a.Incident); i != nil && i.acknowledge(a) {
-				v.log.Info("acknowledged", "incident", i.ID, "by", a.By, "told", e.Vantage)
+			if i := known[a.Incident]; i != nil && i.acknowledge(a) {
+				acks = append(acks, a)
 				v.changed()
 			}
 		}
+		v.logAcks(acks, e.Vantage)
 		v.hush(e.Silences)
 	}
 	news, v.news = v.news, false
 	return news
 }
 
-// byID finds an incident that is not history. The caller holds mu.
-func (v *vantage) byID(id string) *Incident {
-	for _, i := range v.incidents {
-		if i.ID == id {
-			return i
-		}
+// known are the incidents that are not history, by ID. The caller holds mu.
+func (v *vantage) known() map[string]*Incident {
+	known := map[string]*Incident{}
+	for _, subject := range v.subjects() {
+		i := v.incidents[subject]
+		known[i.ID] = i
 	}
-	return nil
+	return known
 }
+
+// byID finds an incident that is not history. The caller holds mu.
+func (v *vantage) byID(id string) *Incident { return v.known()[id] }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -173,7 +174,7 @@ func (v *vantage) publish(ctx context.Context, label string) {
 	if err := v.board.Put(o, v.m.Elapsed()); err != nil {
 		return // a newer one is there already and carries more
 	}
-	body, signature, err := observe.Seal(o, v.key)
+	body, signature, err := v.seal(o)
 	if err != nil {
 		v.log.Error("seal observation", "error", err)
 		return
@@ -194,6 +195,27 @@ func (v *vantage) publish(ctx context.Context, label string) {
 			v.log.Info("peer takes observations again", "peer", p.Name)
 		}
 	})
+}
+
+// seal signs an observation. What is too much for one goes without what the
+// others need least, rather than not at all.
+func (v *vantage) seal(o observe.Observation) (body []byte, signature string, err error) {
+	most, left := v.cfg.maxMessage(), 0
+	body, signature, err = observe.Seal(o, v.key, most)
+	why := err
+	if errors.Is(err, observe.ErrMalformed) {
+		o, left = o.Fit(most)
+		body, signature, err = observe.Seal(o, v.key, most)
+	}
+	v.mu.Lock()
+	was := v.cropped
+	v.cropped = left > 0
+	v.mu.Unlock()
+	if left > 0 && !was {
+		v.log.Error("observation does not fit, sent without some of its items", "left", left, "acks", len(o.Acks), "silences", len(o.Silences),
+			"texts", len(o.Texts), "error", why)
+	}
+	return body, signature, err
 }
 
 const (
@@ -247,15 +269,11 @@ func (v *vantage) observation() observe.Observation {
 		o.Acks = append(o.Acks, i.Acks...)
 	}
 	o.Texts = append(o.Texts, v.alive.Texts...)
+	// The newest matter most, should there not be room for all.
 	slices.SortStableFunc(o.Texts, func(a, b observe.Text) int { return b.At.Compare(a.At) })
-	o.Texts = o.Texts[:min(len(o.Texts), maxTexts)]
-	o.Acks = o.Acks[:min(len(o.Acks), maxTexts)]
 	o.Silences = v.silences[:min(len(v.silences), 2*maxSilences)]
 	return o
 }
-
-// maxTexts bounds what one observation tells of texts; the newest matter most.
-const maxTexts = 200
 
 // reports gives the board in the decider's words.
 func (v *vantage) reports(now time.Duration) []decide.Report {

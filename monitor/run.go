@@ -67,7 +67,8 @@ type vantage struct {
 	cfg     Config
 	params  decide.Params
 	hosts   []home.Host
-	ranks   map[string]int // of all vantages
+	ranks   map[string]int    // of all vantages
+	kinds   map[string]string // of the targets
 	key     ed25519.PrivateKey
 	keys    map[string]ed25519.PublicKey // of the peers
 	roots   *x509.CertPool
@@ -104,6 +105,7 @@ type vantage struct {
 	settled   string               // fingerprint of the homes that every name server shows
 	settledAt time.Duration
 	gone      map[string]bool // peers that did not take the last message
+	cropped   bool            // the last message was sent without some of its items
 
 	actor actor // belongs to the acting goroutine
 	pager pager // belongs to the paging goroutine
@@ -130,10 +132,13 @@ const apiLimit = 10 * time.Second
 func newVantage(m nodes.Machine, cfg Config) (*vantage, error) {
 	v := &vantage{
 		m: m, log: m.Log(), cfg: cfg, params: cfg.params(), hosts: cfg.hosts(),
-		ranks: map[string]int{cfg.Name: cfg.Rank}, keys: map[string]ed25519.PublicKey{},
+		ranks: map[string]int{cfg.Name: cfg.Rank}, kinds: map[string]string{}, keys: map[string]ed25519.PublicKey{},
 		unsaved: make(chan struct{}, 1), saving: make(chan struct{}, 1), gone: map[string]bool{}, started: m.Elapsed(),
 	}
 	v.pages = status.Handler(m, v.shown)
+	for _, t := range cfg.Targets {
+		v.kinds[t.Name] = t.Kind
+	}
 	read := func(what, name string) ([]byte, error) {
 		text, err := nodes.ReadFile(m.Disk(), name, maxConfig)
 		if err != nil {

@@ -53,12 +53,13 @@ func (v *vantage) server() *http.Server {
 }
 
 func (v *vantage) receive(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, observe.MaxBytes))
+	most := v.cfg.maxMessage()
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(most)))
 	if err != nil {
 		http.Error(w, "cannot read observation", http.StatusBadRequest)
 		return
 	}
-	o, err := observe.Open(body, r.Header.Get(signatureHeader), v.keys)
+	o, err := observe.Open(body, r.Header.Get(signatureHeader), v.keys, most)
 	if err == nil {
 		err = v.board.Put(o, v.m.Elapsed())
 	}

@@ -35,7 +35,7 @@ type saved struct {
 
 const (
 	stateFormat = 1
-	maxState    = 4 << 20
+	maxState    = 64 << 20 // far above what it takes when all targets are down for long
 	sumPrefix   = "sha256 "
 	// saveLimit is how long people are left asleep for a disk that does not answer.
 	saveLimit = 5 * time.Second

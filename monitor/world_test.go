@@ -35,7 +35,7 @@ import (
 // world is three vantages whose clock, disks, gateway and zone belong to the
 // test: what they do between two seconds happens at once.
 type world struct {
-	t        *testing.T
+	t        testing.TB
 	elapsed  time.Duration
 	down     map[string]bool   // by target
 	saw      map[string]string // by target that is down
@@ -337,7 +337,7 @@ func (s *seat) RoundTrip(r *http.Request) (*http.Response, error) {
 // admins of the world, with their numbers.
 var worldAdmins = []Admin{{"ana", "+15550000001"}, {"raj", "+15550000002"}}
 
-func newWorld(t *testing.T, change func(*Config)) *world {
+func newWorld(t testing.TB, change func(*Config)) *world {
 	w := &world{
 		t: t, down: map[string]bool{}, saw: map[string]string{}, cut: map[string]bool{}, gateway: &gateway{}, change: change,
 		zone: &memoryZone{next: 100, records: []zone.Record{
@@ -401,6 +401,15 @@ func (s *seat) boot() {
 	s.texters = []texter{{seatTexter{s, "twilio"}, ""}, {seatTexter{s, "sns-us-east-1"}, "us-east-1"}, {seatTexter{s, "sns-eu-west-1"}, "eu-west-1"}}
 	s.peers = &http.Client{Transport: s}
 	s.zones = []provider{{name: "linode", zone: seatZone{s}}}
+}
+
+// watch adds so many targets to a configuration, and gives their names.
+func watch(c *Config, n int) (names []string) {
+	for k := range n {
+		names = append(names, fmt.Sprintf("shop-%03d-frontend", k))
+		c.Targets = append(c.Targets, Target{Target: worldTarget(names[k])})
+	}
+	return names
 }
 
 // look is a round of probes in which the world answers.

@@ -173,6 +173,13 @@ func Decide(p Params, s State, reports []Report, at Now) (State, []Event) {
 		groups[t.Subject()] = append(groups[t.Subject()], t)
 	}
 	slices.Sort(names)
+	var known map[string]bool
+	taken := func() map[string]bool {
+		if known == nil {
+			known = next.names()
+		}
+		return known
+	}
 	for _, name := range names {
 		b := count(p, groups[name], voters)
 		subject := next.Subjects[name]
@@ -183,14 +190,17 @@ func Decide(p Params, s State, reports []Report, at Now) (State, []Event) {
 		case b.up >= majority(p.Vantages):
 			became = Up
 		}
-		subject, event, changed := step(p, name, subject, became, b, next.names(), reports, now)
+		subject, event, changed := step(p, name, subject, became, b, taken, reports, now)
 		if changed {
 			event.Region, event.Voters = groups[name][0].Region != "", len(voters)
 			events = append(events, event)
 		}
 		next.Subjects[name] = subject
+		if known != nil {
+			known[subject.Incident.ID] = true
+		}
 	}
-	if event, changed := blind(p, &next, voters, reports, at); changed {
+	if event, changed := blind(p, &next, voters, reports, at, taken); changed {
 		events = append(events, event)
 	}
 	for _, name := range names {
@@ -265,8 +275,9 @@ func vote(p Params, targets []Target, r Report) (Status, time.Time) {
 	return status, since
 }
 
-// step moves one subject to its new status.
-func step(p Params, name string, s Subject, became Status, b ballot, taken map[string]bool, reports []Report, now time.Duration) (Subject, Event, bool) {
+// step moves one subject to its new status. It asks which names are taken only
+// when an incident needs one: to gather them costs a look at all subjects.
+func step(p Params, name string, s Subject, became Status, b ballot, taken func() map[string]bool, reports []Report, now time.Duration) (Subject, Event, bool) {
 	// An incident that is over everywhere, and stayed so, is history.
 	keep := p.Reopen
 	if s.Flapping {
@@ -300,7 +311,7 @@ func step(p Params, name string, s Subject, became Status, b ballot, taken map[s
 		s.Votes = b.down
 		if s.Incident.ID == "" {
 			since := median(b.since)
-			s.Incident = Incident{shortID(name, since, taken), since}
+			s.Incident = Incident{shortID(name, since, taken()), since}
 		} else if was == Up {
 			s.Flapping = true
 		}
@@ -366,7 +377,7 @@ func (s State) names() map[string]bool {
 }
 
 // blind judges the judges.
-func blind(p Params, s *State, voters, reports []Report, at Now) (Event, bool) {
+func blind(p Params, s *State, voters, reports []Report, at Now, taken func() map[string]bool) (Event, bool) {
 	now := at.Elapsed
 	subject := s.Subjects[Blind]
 	became := subject.Status
@@ -388,7 +399,7 @@ func blind(p Params, s *State, voters, reports []Report, at Now) (Event, bool) {
 		}
 	}
 	b := ballot{up: len(voters), down: len(voters), since: []time.Time{at.Wall.Add(s.few - now)}}
-	subject, event, changed := step(p, Blind, subject, became, b, s.names(), reports, now)
+	subject, event, changed := step(p, Blind, subject, became, b, taken, reports, now)
 	event.Voters = len(voters)
 	s.Subjects[Blind] = subject
 	return event, changed

@@ -3,8 +3,8 @@
 //
 // It promises that a message on the board was made by the vantage that it
 // names and is newer than the one it replaced. What may fail is all in Open
-// and Board.Put: a forgery, a replay, a stranger, a message without bounds.
-// Start at Observation.
+// and Board.Put: a forgery, a replay, a stranger, a message without bounds. Their
+// sizes follow from what is watched, see MaxBytes. Start at Observation.
 package observe
 
 import (
@@ -14,17 +14,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"time"
 
 	"github.com/espra/protoplex/monitor/decide"
-)
-
-// Bounds of one message. They are far above what an honest vantage sends.
-const (
-	MaxBytes = 64 << 10
-	maxItems = 512
-	maxText  = 200
 )
 
 // Observation is what one vantage saw in one round, and what it has done about
@@ -80,6 +72,7 @@ type Text struct {
 	State    State     `json:"state"`
 	At       time.Time `json:"at"` // when it began, by the vantage's clock
 	Receipt  string    `json:"receipt,omitempty"`
+	Lead     string    `json:"lead,omitempty"` // the incident that it named, if it told of several at once
 }
 
 // Same says that both are news of one attempt.
@@ -125,28 +118,32 @@ var (
 	ErrOld       = errors.New("observe: old sequence number")
 )
 
-// incident is what the short name of one looks like.
-var incident = regexp.MustCompile(`^[A-Z0-9]{1,16}$`)
-
 // domain keeps a signature made for anything else from being taken for ours.
 const domain = "protoplex observation 1\n"
 
 // Seal gives the message to send: the JSON text, and the signature over these
-// very bytes, so that nobody needs to agree on a canonical form.
-func Seal(o Observation, key ed25519.PrivateKey) (body []byte, signature string, err error) {
+// very bytes, so that nobody needs to agree on a canonical form. What Open would
+// refuse is refused here with ErrMalformed: see Fit.
+func Seal(o Observation, key ed25519.PrivateKey, maxBytes int) (body []byte, signature string, err error) {
+	if err := o.bounded(); err != nil {
+		return nil, "", err
+	}
 	body, err = json.Marshal(o)
 	if err != nil {
 		return nil, "", fmt.Errorf("observe: encode: %w", err)
+	}
+	if len(body) > maxBytes {
+		return nil, "", fmt.Errorf("%w: %d bytes, more than %d", ErrMalformed, len(body), maxBytes)
 	}
 	return body, base64.StdEncoding.EncodeToString(ed25519.Sign(key, signed(body))), nil
 }
 
 // Open checks a message against the keys of the known vantages and decodes it.
 // Unknown fields pass, so that vantages can be upgraded one by one.
-func Open(body []byte, signature string, keys map[string]ed25519.PublicKey) (Observation, error) {
+func Open(body []byte, signature string, keys map[string]ed25519.PublicKey, maxBytes int) (Observation, error) {
 	var o Observation
-	if len(body) > MaxBytes {
-		return o, fmt.Errorf("%w: %d bytes", ErrMalformed, len(body))
+	if len(body) > maxBytes {
+		return o, fmt.Errorf("%w: %d bytes, more than %d", ErrMalformed, len(body), maxBytes)
 	}
 	sig, err := base64.StdEncoding.DecodeString(signature)
 	if err != nil || len(sig) != ed25519.SignatureSize {
@@ -176,46 +173,3 @@ func Open(body []byte, signature string, keys map[string]ed25519.PublicKey) (Obs
 }
 
 func signed(body []byte) []byte { return bytes.Join([][]byte{[]byte(domain), body}, nil) }
-
-func (o Observation) bounded() error {
-	if max(len(o.Results), len(o.Claims), len(o.Texts), len(o.Acks), len(o.Silences)) > maxItems {
-		return fmt.Errorf("%w: too many items", ErrMalformed)
-	}
-	var names, texts []string
-	texts = append(texts, o.Vantage)
-	for _, r := range o.Results {
-		if r.Streak < 0 {
-			return fmt.Errorf("%w: negative streak", ErrMalformed)
-		}
-		texts = append(texts, r.Target)
-	}
-	for _, c := range o.Claims {
-		names, texts = append(names, c.Incident), append(texts, c.Subject)
-	}
-	for _, t := range o.Texts {
-		if t.State < 0 || t.State >= states || t.N < 0 {
-			return fmt.Errorf("%w: text %d in state %d", ErrMalformed, t.N, int(t.State))
-		}
-		names, texts = append(names, t.Incident), append(texts, t.Kind, t.Admin, t.By, t.Provider, t.Receipt)
-	}
-	for _, a := range o.Acks {
-		names, texts = append(names, a.Incident), append(texts, a.By)
-	}
-	for _, s := range o.Silences {
-		if s.ID == "" || s.Until.Sub(s.From) > decide.MaxSilence {
-			return fmt.Errorf("%w: silence %.20q from %s until %s", ErrMalformed, s.ID, s.From, s.Until)
-		}
-		texts = append(texts, s.ID, s.Subject, s.Why, s.By)
-	}
-	for _, n := range names {
-		if !incident.MatchString(n) {
-			return fmt.Errorf("%w: incident %.20q", ErrMalformed, n)
-		}
-	}
-	for _, t := range texts {
-		if len(t) > maxText {
-			return fmt.Errorf("%w: a text of %d bytes", ErrMalformed, len(t))
-		}
-	}
-	return nil
-}

@@ -106,6 +106,7 @@ type Incident struct {
 // the page of the incident, as "by" and "token".
 type Form struct {
 	People []string // to choose from
+	Others []string // subjects of other incidents that the answer is for too
 	Token  string   // that the reader came with; a secret of theirs
 	Note   string   // what was wrong with the form before, "" if nothing was
 }
