@@ -204,7 +204,9 @@ func (c *liveRival) dial(b *testing.B) (net.Conn, *bufio.Reader) {
 	return conn, r
 }
 
-func (c *liveRival) publish(data string)     { _, _ = c.s.hub.publish(testHost+"/k", "c", data) }
+func (c *liveRival) publish(data string) {
+	_, _ = c.s.hub.publish("192.0.2.7", testHost+"/k", "c", data)
+}
 func (c *liveRival) wasCut() <-chan struct{} { return c.cut }
 
 // cutHook is a log that looks for readers who were cut.

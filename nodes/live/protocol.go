@@ -17,7 +17,7 @@ const Subprotocol = "live.espra.1"
 // Streams of events name 4000, 4001 and 1012 in their last event; to polls 4001
 // is status 421 and 1012 is 503.
 const (
-	ClosePolicy     = 1008 // subscribed twice, or too many channels or tunnels of one tunnel or client
+	ClosePolicy     = 1008 // subscribed twice, or too many channels, new channels or tunnels of one tunnel or client
 	CloseTooBig     = 1009 // a frame of more than 64 KiB, in one piece or many
 	CloseRestart    = 1012 // the node stops: connect again with your positions
 	CloseFull       = 1013 // too many channels or tunnels on this node

@@ -311,7 +311,10 @@ func (t *tunnel) act(f clientFrame) bool {
 			t.s.takeChannels(t.client, -1)
 		}
 	case "publish":
-		position, err := t.s.hub.publish(t.key, f.Channel, f.Data)
+		position, err := t.s.hub.publish(t.client, t.key, f.Channel, f.Data)
+		if errors.Is(err, errTooMany) {
+			return t.refuse(err)
+		}
 		if err != nil {
 			t.queue.push(encode(serverFrame{Op: "error", Channel: f.Channel, ID: f.ID, Code: "no-room", Text: "too many channels"}))
 			return true
@@ -334,13 +337,22 @@ func (t *tunnel) subscribe(f clientFrame) bool {
 		t.fail(ClosePolicy, "too-many-channels", "too many channels of one client")
 		return false
 	}
-	sub, err := t.s.hub.subscribe(t.key, f.Channel, f.Position, t.queue)
+	sub, err := t.s.hub.subscribe(t.client, t.key, f.Channel, f.Position, t.queue)
 	if err != nil {
 		t.s.takeChannels(t.client, -1)
-		t.fail(CloseFull, "no-room", "too many channels")
-		return false
+		return t.refuse(err)
 	}
 	t.s.tellGap(sub.recovered, t.key, f.Channel, f.Position, sub.at)
 	t.subs[f.Channel] = sub
 	return true
+}
+
+// refuse ends the tunnel of a client that gets no channel, and gives false.
+func (t *tunnel) refuse(err error) bool {
+	e, kind := noChannel(err), "no-room"
+	if e.code == ClosePolicy {
+		kind = "too-many-channels"
+	}
+	t.fail(e.code, kind, e.text)
+	return false
 }
