@@ -188,7 +188,9 @@ func (t *tunnel) end(code int, text string) bool {
 		case <-t.written:
 		case <-flush.Done():
 		}
-		// Bounded by the library: 5 s to write, 5 s to hear the peer's.
+		// The library gives itself 5 s to write and 5 s to hear the peer's, but not
+		// while it passes over what the peer sends before that.
+		_ = t.raw.SetReadDeadline(nodes.Deadline(t.s.m, "live/goodbye/"+t.name, 2*stopTime))
 		_ = t.conn.Close(websocket.StatusCode(code), text)
 	}()
 	return true
