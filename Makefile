@@ -31,8 +31,8 @@ bench: ## run the benchmarks
 	go test -run '^$$' -bench . ./sim ./nodes/... ./scenarios
 
 bench-live: ## tunnels per GiB and fan-out of Live, beside a minimal WebSocket server
-	go test -run '^$$' -bench LiveIdle -benchtime 3x ./nodes/live
-	go test -run '^$$' -bench LiveFanOut -benchtime 1000x ./nodes/live
+	go test -run '^$$' -bench LiveIdle -benchtime 3x -count 5 ./nodes/live
+	go test -run '^$$' -bench LiveFanOut -benchtime 400x -count 5 ./nodes/live
 
 bench-monitor: ## CPU and memory of a vantage that watches 500 targets every 10 s, and of three that tell one another
 	go test -run '^$$' -bench 'Vantage|Exchange' -benchtime 20x ./monitor

@@ -97,29 +97,33 @@ func (c *cellWorld) identity(role, name string) *ca.Identity {
 // node boots a machine whose link is kept.
 func (c *cellWorld) node(role, name, zone string) *sim.Machine {
 	m := c.w.NewMachine(name, sim.In("us-east", zone))
-	id := c.identity(role, name)
-	m.OnBoot(func(m *sim.Machine) {
-		startRole(m, role, nodes.Roles{role: func(ctx context.Context, m nodes.Machine, _ []string) error {
-			o := cell.Options{Identity: id, Seeds: c.seeds, Do: func(_ context.Context, o cell.Order) error {
-				c.mu.Lock()
-				defer c.mu.Unlock()
-				c.did = append(c.did, name+" "+o.Do+" by "+o.By)
-				return nil
-			}}
-			if role == cell.RoleLive {
-				o.Registration.Addr = m.Host().Addr.String() + ":8080"
-			}
-			link, err := cell.NewLink(m, o)
-			if err != nil {
-				return err
-			}
-			c.mu.Lock()
-			c.links[name] = link
-			c.mu.Unlock()
-			return link.Run(ctx)
-		}}, nil)
-	})
+	m.OnBoot(func(m *sim.Machine) { c.boot(m, role) })
 	return m
+}
+
+// boot starts the process of a node.
+func (c *cellWorld) boot(m *sim.Machine, role string) {
+	name := m.Name()
+	id := c.identity(role, name)
+	startRole(m, role, nodes.Roles{role: func(ctx context.Context, m nodes.Machine, _ []string) error {
+		o := cell.Options{Identity: id, Seeds: c.seeds, Do: func(_ context.Context, o cell.Order) error {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.did = append(c.did, name+" "+o.Do+" by "+o.By)
+			return nil
+		}}
+		if role == cell.RoleLive {
+			o.Registration.Addr = m.Host().Addr.String() + ":8080"
+		}
+		link, err := cell.NewLink(m, o)
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		c.links[name] = link
+		c.mu.Unlock()
+		return link.Run(ctx)
+	}}, nil)
 }
 
 func (c *cellWorld) link(name string) *cell.Link {
@@ -333,6 +337,40 @@ func TestCrashedNodeComesBackAnew(t *testing.T) {
 		c.until(10*time.Second, func() bool { return c.link("live-1").Incarnation() > before && c.agree(1, 3, four...) })
 		require.Equal(t, c.link("live-1").Incarnation(), c.table("proxy-1").Nodes[0].Incarnation)
 		require.True(t, c.heard("reason=live-1 restarted"))
+	})
+}
+
+// TestSeedTakesInAClockSetBack: a process that starts where the last one has ended
+// is the later one, whatever its wall clock says.
+func TestSeedTakesInAClockSetBack(t *testing.T) {
+	sim.Test(t, func(t *testing.T, w *sim.World) {
+		c := standing(t, w)
+		before := c.link("live-1").Incarnation()
+		m := w.Machine("live-1")
+		m.Clock().Step(-time.Hour)
+		m.PowerOff()
+		m.PowerOn()
+		c.until(5*time.Second, func() bool { return c.link("live-1").Incarnation() > before && c.agree(1, 3, four...) })
+		require.Equal(t, c.link("live-1").Incarnation(), c.table("proxy-1").Nodes[0].Incarnation)
+		require.True(t, c.heard("reason=live-1 restarted"))
+	})
+}
+
+// TestSeedKeepsTheLaterProcess: one that a later process has replaced, but that
+// runs on, does not get the name back, however often it asks.
+func TestSeedKeepsTheLaterProcess(t *testing.T) {
+	sim.Test(t, func(t *testing.T, w *sim.World) {
+		c := standing(t, w)
+		first := c.link("live-1")
+		before := first.Incarnation()
+		c.boot(w.Machine("live-1"), cell.RoleLive)
+		c.until(10*time.Second, func() bool { return c.link("live-1") != first && c.agree(1, 3, four...) })
+		table := c.table("proxy-1")
+		require.Equal(t, c.link("live-1").Incarnation(), table.Nodes[0].Incarnation)
+		time.Sleep(2 * time.Minute)
+		require.Equal(t, table, c.table("proxy-1"))
+		require.Equal(t, before, first.Incarnation())
+		require.Equal(t, "gone", first.Status().State)
 	})
 }
 

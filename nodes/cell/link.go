@@ -35,8 +35,9 @@ type Options struct {
 	Identity *ca.Identity
 	Seeds    []Seed // at least one
 	// Registration is what this process tells about itself. Name and Role are
-	// those of the identity, Incarnation the start of the link by the wall clock,
-	// Zone and Addr those of the machine, each if it is empty.
+	// those of the identity, Incarnation the start of the link by the wall clock, or
+	// more if that was set back, Zone and Addr those of the machine, each if it is
+	// empty.
 	Registration Registration
 	// Orders are what orders have to pass; the meta port's, if the process has
 	// one. Nil makes one.
@@ -55,8 +56,9 @@ type Link struct {
 	draw  string // name of random numbers
 
 	mu       sync.Mutex
+	number   uint64   // the incarnation
 	session  *session // that is welcome, or nil
-	seed     string   // its Seed, or the last one
+	seed     string   // its Seed, or the last one; empty before the first welcome
 	draining bool
 	left     bool
 }
@@ -92,7 +94,7 @@ func NewLink(m nodes.Machine, o Options) (*Link, error) {
 	if o.Orders == nil {
 		o.Orders = meta.NewFence()
 	}
-	l := &Link{m: m, o: o, draw: fmt.Sprintf("cell/%s/%d", r.ID(), r.Incarnation)}
+	l := &Link{m: m, o: o, number: r.Incarnation, draw: fmt.Sprintf("cell/%s/%d", r.ID(), r.Incarnation)}
 	l.table = placement.Watch(placement.Table{}, m.Elapsed, l.ask)
 	return l, nil
 }
@@ -100,8 +102,24 @@ func NewLink(m nodes.Machine, o Options) (*Link, error) {
 // Table is the newest table that was heard of; Refresh asks the leader.
 func (l *Link) Table() *placement.Watched { return l.table }
 
-// Incarnation is this process's, as tables have it.
-func (l *Link) Incarnation() uint64 { return l.o.Registration.Incarnation }
+// Incarnation is this process's, as tables have it. It may grow before the first
+// Seed takes the process in.
+func (l *Link) Incarnation() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.number
+}
+
+// exceed takes a greater incarnation than one that was here before, if this process
+// has just started. Once it was taken in, a greater one can only be a later process.
+func (l *Link) exceed(incarnation uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.seed == "" && incarnation+1 > l.number {
+		l.number = incarnation + 1
+		l.m.Log().Warn("clock set back", "incarnation", l.number)
+	}
+}
 
 // Run keeps the link until ctx ends, whose error it gives, or until Leave.
 func (l *Link) Run(ctx context.Context) error {

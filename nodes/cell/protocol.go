@@ -180,6 +180,10 @@ type State struct {
 type Refused struct {
 	Reason string `json:"reason"`
 	Ask    string `json:"ask,omitempty"` // name of the leader, as far as is known
+	// Exceed is the incarnation that was here last at this process's address, if
+	// it is greater. A process that has just started takes a greater one and asks
+	// again: the wall clock was set back. Others have been replaced.
+	Exceed uint64 `json:"exceed,omitempty"`
 }
 
 // NotLeader is the reason that an understudy has for refusing everybody.

@@ -104,7 +104,7 @@ func (s *session) serve(ctx context.Context, welcomed func()) error {
 	r := l.o.Registration
 	r.Held = l.table.Current().Position()
 	l.mu.Lock()
-	r.Draining = l.draining
+	r.Incarnation, r.Draining = l.number, l.draining
 	l.mu.Unlock()
 	if err := s.send(TypeRegister, r); err != nil {
 		return err
@@ -118,6 +118,9 @@ func (s *session) serve(ctx context.Context, welcomed func()) error {
 			var refused Refused
 			if err := f.Decode(&refused); err != nil {
 				return err
+			}
+			if refused.Exceed > 0 {
+				l.exceed(refused.Exceed)
 			}
 			return &refusedError{reason: refused.Reason, ask: refused.Ask}
 		}

@@ -34,8 +34,9 @@ type rival struct {
 
 type contender interface {
 	dial(b *testing.B) (net.Conn, *bufio.Reader) // a subscriber
+	stall(b *testing.B) (cut func() bool)        // a subscriber who reads nothing, until it is cut
 	publish(data string)
-	wasCut() <-chan struct{} // once for each slow reader
+	subscribers() int
 }
 
 func rivals() []rival {
@@ -52,18 +53,20 @@ func BenchmarkLiveIdle(b *testing.B) {
 	for _, r := range rivals() {
 		b.Run(r.name, func(b *testing.B) {
 			c := r.start(b)
-			var perTunnel float64
+			total, n := int64(0), 0
 			for b.Loop() {
 				before := memory()
 				conns := make([]net.Conn, tunnels)
 				for i := range conns {
 					conns[i], _ = c.dial(b)
 				}
-				perTunnel = float64(memory()-before) / tunnels
+				total, n = total+memory()-before, n+tunnels
 				for _, conn := range conns {
 					_ = conn.Close()
 				}
+				require.Eventually(b, func() bool { return c.subscribers() == 0 }, time.Minute, 10*time.Millisecond)
 			}
+			perTunnel := float64(total) / float64(n)
 			b.ReportMetric(perTunnel, "B/tunnel")
 			b.ReportMetric(1<<30/perTunnel, "tunnels/GiB")
 		})
@@ -108,12 +111,9 @@ func BenchmarkLiveFanOut(b *testing.B) {
 						}
 					})
 				}
-				stall := func() {
-					conn, _ := c.dial(b)
-					b.Cleanup(func() { _ = conn.Close() })
-				}
-				for range stalled {
-					stall()
+				cut := func() bool { return false }
+				if stalled > 0 {
+					cut = c.stall(b)
 				}
 				data := strings.Repeat("x", 1<<10)
 				var latencies []time.Duration
@@ -124,14 +124,15 @@ func BenchmarkLiveFanOut(b *testing.B) {
 					for range readers {
 						latencies = append(latencies, <-heard)
 					}
-					select {
-					case <-c.wasCut():
+					if cut() {
 						cuts++
 						b.StopTimer()
-						stall()
+						cut = c.stall(b)
 						b.StartTimer()
-					default:
 					}
+				}
+				if b.N >= 300 { // else it may have been too short
+					require.GreaterOrEqual(b, cuts, stalled, "who read nothing was not cut")
 				}
 				slices.Sort(latencies)
 				at := func(percent int) float64 {
@@ -170,15 +171,15 @@ func dialSmall(b *testing.B, address string) (net.Conn, *bufio.Reader) {
 type liveRival struct {
 	s       *server
 	address string
-	cut     cutHook
 }
 
 func startLive(b *testing.B) contender {
-	c := &liveRival{cut: make(cutHook, 1000)}
+	c := &liveRival{}
 	host := nodes.Host{Name: "live-1", Region: "us-east", Proc: "live"}
-	m, err := nodes.NewOS(nodes.OSOptions{Host: host, Root: b.TempDir(), Log: slog.New(c.cut)})
+	m, err := nodes.NewOS(nodes.OSOptions{Host: host, Root: b.TempDir(), Log: slog.New(slog.DiscardHandler)})
 	require.NoError(b, err)
-	o, err := parse(m, []string{"--client-tunnels", "20000"}) // all come from one address
+	// All come from one address, and may be behind as far as with the other.
+	o, err := parse(m, []string{"--client-tunnels", "20000", "--queue-bytes", "16KiB"})
 	require.NoError(b, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(b, err)
@@ -204,41 +205,36 @@ func (c *liveRival) dial(b *testing.B) (net.Conn, *bufio.Reader) {
 	return conn, r
 }
 
-func (c *liveRival) publish(data string)     { _, _ = c.s.hub.publish(testHost+"/k", "c", data) }
-func (c *liveRival) wasCut() <-chan struct{} { return c.cut }
-
-// cutHook is a log that looks for readers who were cut.
-type cutHook chan struct{}
-
-func (h cutHook) Enabled(context.Context, slog.Level) bool { return true }
-func (h cutHook) WithGroup(string) slog.Handler            { return h }
-func (h cutHook) WithAttrs([]slog.Attr) slog.Handler       { return h }
-func (h cutHook) Handle(_ context.Context, r slog.Record) error {
-	r.Attrs(func(a slog.Attr) bool {
-		if a.Key == "code" && a.Value.String() == fmt.Sprint(CloseResume) {
-			signal(h)
-		}
-		return true
-	})
-	return nil
+func (c *liveRival) stall(b *testing.B) func() bool {
+	conn, _ := c.dial(b)
+	b.Cleanup(func() { _ = conn.Close() })
+	all := c.s.sorted()
+	t := all[len(all)-1].(*tunnel)
+	return func() bool { return t.ending.Load() != nil }
 }
+
+func (c *liveRival) publish(data string) {
+	_, _ = c.s.hub.publish("192.0.2.7", testHost+"/k", "c", data)
+}
+func (c *liveRival) subscribers() int { return len(c.s.sorted()) }
 
 // minimal broadcasts as the chat example of github.com/coder/websocket does.
 type minimal struct {
 	address string
-	cut     chan struct{}
 
-	mu          sync.Mutex
-	subscribers map[*minimalSubscriber]bool
+	mu     sync.Mutex
+	all    map[*minimalSubscriber]bool
+	newest *minimalSubscriber
 }
 
 type minimalSubscriber struct {
 	messages chan []byte
 	slow     func()
+	cut      atomic.Bool
 }
 
 func startMinimal(b *testing.B) contender {
-	m := &minimal{cut: make(chan struct{}, 1000), subscribers: map[*minimalSubscriber]bool{}}
+	m := &minimal{all: map[*minimalSubscriber]bool{}}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(b, err)
 	m.address = l.Addr().String()
@@ -262,18 +258,18 @@ func (m *minimal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s := &minimalSubscriber{messages: make(chan []byte, 16)}
 	s.slow = func() {
 		once.Do(func() {
+			s.cut.Store(true)
 			go func() {
 				_ = conn.Close(websocket.StatusPolicyViolation, "connection too slow to keep up with messages")
-				signal(m.cut)
 			}()
 		})
 	}
 	m.mu.Lock()
-	m.subscribers[s] = true
+	m.all[s], m.newest = true, s
 	m.mu.Unlock()
 	defer func() {
 		m.mu.Lock()
-		delete(m.subscribers, s)
+		delete(m.all, s)
 		m.mu.Unlock()
 	}()
 	s.messages <- []byte("subscribed")
@@ -300,11 +296,25 @@ func (m *minimal) dial(b *testing.B) (net.Conn, *bufio.Reader) {
 	return conn, r
 }
 
+func (m *minimal) stall(b *testing.B) func() bool {
+	conn, _ := m.dial(b)
+	b.Cleanup(func() { _ = conn.Close() })
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.newest.cut.Load
+}
+
+func (m *minimal) subscribers() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.all)
+}
+
 func (m *minimal) publish(data string) {
 	message := []byte(data)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for s := range m.subscribers {
+	for s := range m.all {
 		select {
 		case s.messages <- message:
 		default:
@@ -312,5 +322,3 @@ func (m *minimal) publish(data string) {
 		}
 	}
 }
-
-func (m *minimal) wasCut() <-chan struct{} { return m.cut }

@@ -1,6 +1,7 @@
 package live
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -61,6 +62,14 @@ func turnAway(w http.ResponseWriter, e ending) {
 	}
 	w.Header().Set("Retry-After", "1")
 	http.Error(w, e.text, http.StatusTooManyRequests)
+}
+
+// noChannel says why a channel cannot be made.
+func noChannel(err error) ending {
+	if errors.Is(err, errTooMany) {
+		return ending{code: ClosePolicy, text: "too many new channels of one client"}
+	}
+	return ending{code: CloseFull, text: "too many channels"}
 }
 
 // clientOf names who sent a request: the peer, or whom it forwards for if it is

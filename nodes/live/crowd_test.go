@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -97,6 +98,40 @@ func TestChannelsOfOneClient(t *testing.T) {
 	c := n.open(t, "c")
 	n.log.await(t, "tunnel closed")
 	c.subscribe("one", nil)
+}
+
+// TestNewChannelsOfOneClient: however it would make more than it may it is
+// refused, while it goes on in those that it has, and others are not concerned.
+func TestNewChannelsOfOneClient(t *testing.T) {
+	n := start(t, "--client-new-channels", "2")
+	post := func(client, path string) *http.Response {
+		r, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+testHost+"/live/"+path, strings.NewReader("x"))
+		require.NoError(t, err)
+		r.Header.Set("X-Forwarded-For", client)
+		res, err := n.far().Do(r)
+		require.NoError(t, err)
+		require.NoError(t, res.Body.Close())
+		return res
+	}
+	require.Equal(t, 200, post("127.0.0.1", "k/one").StatusCode) // whose tunnels are below
+	_, res := n.from(t, "127.0.0.1", "k/two", "")
+	require.Equal(t, 200, res.StatusCode)
+	res = post("127.0.0.1", "k/three")
+	require.Equal(t, http.StatusTooManyRequests, res.StatusCode)
+	require.Equal(t, "1", res.Header.Get("Retry-After"))
+	for _, path := range []string{"k/three", "k/three?wait=9s", "other/one?as=sse"} {
+		_, res := n.from(t, "127.0.0.1", path, "")
+		require.Equal(t, http.StatusTooManyRequests, res.StatusCode, path)
+	}
+	for _, op := range []string{"subscribe", "publish"} {
+		c := n.open(t, "k")
+		c.subscribe("one", nil)
+		c.send(`{"op":"` + op + `","channel":"three"}`)
+		require.Equal(t, "too-many-channels", c.next()["code"])
+		c.wantClose(ClosePolicy)
+	}
+	require.Equal(t, 200, post("127.0.0.1", "k/one").StatusCode)
+	require.Equal(t, 200, post("192.0.2.8", "k/three").StatusCode)
 }
 
 // TestACrowdIsForgotten: what a client had leaves no trace.

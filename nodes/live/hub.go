@@ -5,11 +5,14 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 )
 
-// errNoRoom says that a channel cannot be made, for all the channels that this
-// node may keep have subscribers.
-var errNoRoom = errors.New("live: too many channels")
+// Why a channel cannot be made.
+var (
+	errNoRoom  = errors.New("live: too many channels") // all have subscribers
+	errTooMany = errors.New("live: too many new channels of one client")
+)
 
 type limits struct {
 	history      int // messages kept in a channel
@@ -17,21 +20,26 @@ type limits struct {
 	allBytes     int // bytes of frames kept in all channels
 	channels     int // channels on this node
 	perKey       int // channels of one key
+	perClient    int // channels that one client makes in a minute
 }
 
-// hub is the channels of a node: a data structure without goroutines, clocks or
-// network. One mutex guards it all. Offsets are given out, kept and handed to
-// subscribers in one critical section, and so is a subscription and what it
-// replays; that is why there is no hole and no duplicate between the two.
+// hub is the channels of a node: a data structure without goroutines or network,
+// whose clock and ids are given. One mutex guards it all. Offsets are given out,
+// kept and handed to subscribers in one critical section, and so is a subscription
+// and what it replays; that is why there is no hole and no duplicate between the
+// two.
 type hub struct {
 	limits      limits
 	incarnation func() string // a new id at each call; must not block
+	elapsed     func() time.Duration
 
-	mu    sync.Mutex
-	keys  map[string]*keySpace
-	count int
-	bytes int       // of all histories
-	idle  list.List // of *channel without subscribers, longest idle first
+	mu     sync.Mutex
+	keys   map[string]*keySpace
+	makers map[string]*maker // by client
+	hogs   []*maker          // those that have more than their share
+	count  int
+	bytes  int       // of all histories
+	idle   list.List // of *channel without subscribers, longest idle first
 }
 
 type keySpace struct {
@@ -41,12 +49,19 @@ type keySpace struct {
 
 type channel struct {
 	key, name   string
+	maker       *maker
 	incarnation string
 	end         uint64   // offset of the newest message
 	history     [][]byte // the newest messages as frames, oldest first
 	bytes       int      // of history
 	subscribers list.List
-	idle        [2]*list.Element // in the hub's list and the key's, or nil
+	places      [3]place // in the lists of its maker and, if it is idle, of the hub and its key
+}
+
+// place is one in a list.
+type place struct {
+	list    *list.List
+	element *list.Element
 }
 
 // sink takes frames for one subscriber. Its methods are called under the hub's
@@ -64,16 +79,17 @@ type subscription struct {
 	element   *list.Element
 }
 
-func newHub(l limits, incarnation func() string) *hub {
-	return &hub{limits: l, incarnation: incarnation, keys: make(map[string]*keySpace)}
+func newHub(l limits, incarnation func() string, elapsed func() time.Duration) *hub {
+	return &hub{limits: l, incarnation: incarnation, elapsed: elapsed,
+		keys: make(map[string]*keySpace), makers: make(map[string]*maker)}
 }
 
 // subscribe adds a subscriber and tells it, through its sink, where it stands
 // and what it missed since pos; nil is a first subscription.
-func (h *hub) subscribe(key, name string, pos *Position, to sink) (*subscription, error) {
+func (h *hub) subscribe(client, key, name string, pos *Position, to sink) (*subscription, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	c, err := h.channel(key, name)
+	c, err := h.channel(client, key, name)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +110,7 @@ func (h *hub) subscribe(key, name string, pos *Position, to sink) (*subscription
 func (h *hub) add(c *channel, at Position, recovered string, to sink) *subscription {
 	s := &subscription{channel: c, at: at, recovered: recovered, sink: to}
 	s.element = c.subscribers.PushBack(s)
-	h.setIdle(c)
+	h.touch(c)
 	return s
 }
 
@@ -107,10 +123,10 @@ type told struct {
 
 // read tells what a subscriber at pos would be told. If that is nothing, the
 // next is handed to a subscriber when there is one.
-func (h *hub) read(key, name string, pos *Position, next sink) (told, *subscription, error) {
+func (h *hub) read(client, key, name string, pos *Position, next sink) (told, *subscription, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	c, err := h.channel(key, name)
+	c, err := h.channel(client, key, name)
 	if err != nil {
 		return told{}, nil, err
 	}
@@ -119,7 +135,7 @@ func (h *hub) read(key, name string, pos *Position, next sink) (told, *subscript
 	if recovered == RecoveredNothing && next != nil {
 		return t, h.add(c, t.end, recovered, next), nil
 	}
-	h.setIdle(c)
+	h.touch(c)
 	return t, nil, nil
 }
 
@@ -148,19 +164,22 @@ func (h *hub) unsubscribe(s *subscription) {
 	s.channel.subscribers.Remove(s.element)
 	s.element = nil
 	if h.kept(s.channel) {
-		h.setIdle(s.channel)
+		h.touch(s.channel)
 	}
 }
 
 // publish gives data its offset and hands it to the subscribers in the order in
 // which they came.
-func (h *hub) publish(key, name, data string) (Position, error) {
+func (h *hub) publish(client, key, name, data string) (Position, error) {
 	encoded := encode(data)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	c, err := h.channel(key, name)
+	c, err := h.channel(client, key, name)
 	if err != nil {
 		return Position{}, err
+	}
+	if c.end == 0 {
+		h.give(c, client)
 	}
 	c.end++
 	frame := messageFrame(name, c.end, encoded)
@@ -168,36 +187,37 @@ func (h *hub) publish(key, name, data string) (Position, error) {
 	for e := c.subscribers.Front(); e != nil; e = e.Next() {
 		e.Value.(*subscription).sink.push(frame)
 	}
-	h.setIdle(c)
+	h.touch(c)
 	return Position{Incarnation: c.incarnation, Offset: c.end}, nil
 }
 
 // keep adds a frame to a channel's history, for which older ones may have to
-// go: its own, those of the channels that have been idle longest, and when
-// there are none of these its own again.
+// go: its own, and those of others as makeBytes says.
 func (h *hub) keep(c *channel, frame []byte) {
 	c.history = append(c.history, frame)
-	c.bytes += len(frame)
-	h.bytes += len(frame)
+	h.weigh(c, len(frame))
 	for len(c.history) > 1 && (len(c.history) > h.limits.history || c.bytes > h.limits.historyBytes) {
 		h.trim(c)
 	}
-	k := h.keys[c.key]
-	h.unsetIdle(c, k) // this one is in use
-	for h.bytes > h.limits.allBytes && h.evict(&h.idle) {
-	}
+	h.unlist(c) // this one is in use
 	for h.bytes > h.limits.allBytes {
-		h.trim(c)
+		h.makeBytes(c)
 	}
 }
 
 // trim drops the oldest message of a channel.
 func (h *hub) trim(c *channel) {
-	n := len(c.history[0])
-	c.bytes -= n
-	h.bytes -= n
+	h.weigh(c, -len(c.history[0]))
 	c.history[0] = nil
 	c.history = c.history[1:]
+}
+
+// weigh counts bytes of a channel's history.
+func (h *hub) weigh(c *channel, n int) {
+	c.bytes += n
+	c.maker.bytes += n
+	h.bytes += n
+	h.judge(c.maker)
 }
 
 // forget drops the channels of all keys for which gone holds. Subscriptions to
@@ -215,31 +235,33 @@ func (h *hub) forget(gone func(key string) bool) {
 	}
 }
 
-// channel finds or makes a channel, for which the one that has been idle
-// longest may have to go. The caller holds the lock.
-func (h *hub) channel(key, name string) (*channel, error) {
+// channel finds or makes a channel, for which an idle one may have to go. The
+// caller holds the lock.
+func (h *hub) channel(client, key, name string) (*channel, error) {
 	k := h.keys[key]
-	if k != nil {
-		if c := k.channels[name]; c != nil {
-			return c, nil
-		}
-		if len(k.channels) >= h.limits.perKey && !h.evict(&k.idle) {
-			return nil, errNoRoom
-		}
+	if k != nil && k.channels[name] != nil {
+		return k.channels[name], nil
 	}
-	if h.count >= h.limits.channels && !h.evict(&h.idle) {
+	if !h.mayMake(client) {
+		return nil, errTooMany
+	}
+	if k != nil && len(k.channels) >= h.limits.perKey && !h.makeRoomIn(k) {
+		return nil, errNoRoom
+	}
+	if h.count >= h.limits.channels && !h.makeRoom() {
 		return nil, errNoRoom
 	}
 	if k = h.keys[key]; k == nil {
 		k = &keySpace{channels: make(map[string]*channel)}
 		h.keys[key] = k
 	}
-	c := &channel{key: key, name: name, incarnation: h.incarnation()}
+	c := &channel{key: key, name: name, maker: h.makes(client), incarnation: h.incarnation()}
 	k.channels[name] = c
 	h.count++
 	return c, nil
 }
 
+// evict drops the longest idle channel of a list.
 func (h *hub) evict(idle *list.List) bool {
 	e := idle.Front()
 	if e != nil {
@@ -249,14 +271,15 @@ func (h *hub) evict(idle *list.List) bool {
 }
 
 func (h *hub) drop(c *channel) {
+	h.unlist(c)
+	h.weigh(c, -c.bytes)
+	h.take(c.maker)
 	k := h.keys[c.key]
-	h.unsetIdle(c, k)
 	delete(k.channels, c.name)
 	if len(k.channels) == 0 {
 		delete(h.keys, c.key)
 	}
 	h.count--
-	h.bytes -= c.bytes
 }
 
 func (h *hub) kept(c *channel) bool {
@@ -264,20 +287,30 @@ func (h *hub) kept(c *channel) bool {
 	return k != nil && k.channels[c.name] == c
 }
 
-// setIdle puts a channel at the end of the idle ones if nobody subscribes to
-// it, and takes it out otherwise.
-func (h *hub) setIdle(c *channel) {
-	k := h.keys[c.key]
-	h.unsetIdle(c, k)
-	if c.subscribers.Len() == 0 {
-		c.idle = [2]*list.Element{h.idle.PushBack(c), k.idle.PushBack(c)}
+// touch puts a channel that was used at the end of the lists that it belongs
+// into: of the idle ones if nobody subscribes to it.
+func (h *hub) touch(c *channel) {
+	h.unlist(c)
+	if c.subscribers.Len() > 0 {
+		c.enlist(&c.maker.busy)
+	} else {
+		c.enlist(&c.maker.idle, &h.idle, &h.keys[c.key].idle)
+	}
+	h.judge(c.maker)
+}
+
+func (c *channel) enlist(lists ...*list.List) {
+	for i, l := range lists {
+		c.places[i] = place{l, l.PushBack(c)}
 	}
 }
 
-func (h *hub) unsetIdle(c *channel, k *keySpace) {
-	if c.idle[0] != nil {
-		h.idle.Remove(c.idle[0])
-		k.idle.Remove(c.idle[1])
-		c.idle = [2]*list.Element{}
+func (h *hub) unlist(c *channel) {
+	for _, p := range c.places {
+		if p.list != nil {
+			p.list.Remove(p.element)
+		}
 	}
+	c.places = [3]place{}
+	h.judge(c.maker)
 }

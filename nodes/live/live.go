@@ -18,6 +18,11 @@
 // The other nodes of a cell use channels too, over the meta port; Client does it
 // for them.
 //
+// Publishing, subscribing and reading make channels. A client that makes too many
+// new ones is refused, with 429 or 1008, until some time has passed. When a node
+// has no room for another channel or message, what it forgets is of the client that
+// has most, see maker.go.
+//
 // Start reading at hub.go, which is the channels without any network, then
 // tunnel.go, which is one WebSocket, then home.go and cell.go. How to ask over
 // plain HTTP is said at ServeHTTP, and how nodes do in member.go.
@@ -69,6 +74,7 @@ var _ nodes.Role = Run
 //	--client-tunnels N   tunnels, streams and waiting polls of one client, which is
 //	                     an address or, for IPv6, its 64-bit network (1000)
 //	--client-channels N  channels that its tunnels subscribe to (5000)
+//	--client-new-channels N  channels that it makes in a minute (5000)
 //	--proxies NETWORKS   whose X-Forwarded-For is believed (those that are private)
 //
 // It returns nil after a Terminate, having closed its tunnels with 1012, and
@@ -121,7 +127,7 @@ func parse(m nodes.Machine, args []string) (options, error) {
 		queue:   256 << 10,
 		tunnels: 20_000,
 		crowd:   crowd{guests: 1000, channels: 5000},
-		limits:  limits{history: 1000, historyBytes: 1 << 20, allBytes: 256 << 20, channels: 50_000, perKey: 10_000},
+		limits:  limits{history: 1000, historyBytes: 1 << 20, allBytes: 256 << 20, channels: 50_000, perKey: 10_000, perClient: 5000},
 	}
 	f := flag.NewFlagSet("live", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
@@ -150,6 +156,7 @@ func parse(m nodes.Machine, args []string) (options, error) {
 	f.Func("max-channels", "", count(&o.limits.channels))
 	f.Func("client-tunnels", "", count(&o.crowd.guests))
 	f.Func("client-channels", "", count(&o.crowd.channels))
+	f.Func("client-new-channels", "", count(&o.limits.perClient))
 	proxies := f.String("proxies", privateRanges, "")
 	if err := f.Parse(args); err != nil {
 		return options{}, fmt.Errorf("live: flags: %w", err)

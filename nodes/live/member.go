@@ -205,7 +205,7 @@ func (mb *member) act(a memberAsk) error {
 		mb.refuse(a, "no-room")
 		return nil
 	}
-	sub, err := mb.s.hub.subscribe(key, a.Channel, a.Position, &memberSink{queue: mb.queue, key: a.Key})
+	sub, err := mb.s.hub.subscribe(theCell, key, a.Channel, a.Position, &memberSink{queue: mb.queue, key: a.Key})
 	if err != nil {
 		mb.s.memberSubs.Add(-1)
 		mb.refuse(a, "no-room")
@@ -349,7 +349,7 @@ func (s *server) publishMember(w http.ResponseWriter, r *http.Request) {
 	defer s.running.Done()
 	defer flush(w)
 	if key := host + "/" + name; !s.refuse(w, host, key) {
-		s.accept(w, key, channel, data)
+		s.accept(w, theCell, key, channel, data)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -86,6 +87,87 @@ func TestFrameThatNeverEnds(t *testing.T) {
 			<-done
 			_ = conn.Close()
 			<-writer
+		})
+	}
+}
+
+// TestCloseThatNeverEnds: a peer that goes on with a frame without end instead of
+// taking its leave is left all the same.
+func TestCloseThatNeverEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPipes()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- Run(ctx, p, nil) }()
+		conn, r := p.upgrade(t)
+		require.NoError(t, writeFrame(conn, 0x81, []byte(`nonsense`)))
+		for op := byte(0); op != 0x88; {
+			var err error
+			op, _, err = readFrame(r)
+			require.NoError(t, err)
+		}
+		closed := time.Now()
+		writer := make(chan struct{})
+		go func() {
+			defer close(writer)
+			// The head of a frame of a tebibyte.
+			_, err := conn.Write([]byte{0x82, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0})
+			for err == nil && time.Since(closed) < time.Hour {
+				time.Sleep(time.Second)
+				_, err = conn.Write([]byte{0})
+			}
+			_ = conn.Close()
+		}()
+		for (<-p.log.records).Message != "tunnel closed" {
+		}
+		require.LessOrEqual(t, time.Since(closed), 2*stopTime+time.Second)
+		cancel()
+		<-done
+		<-writer
+	})
+}
+
+// TestBrokenFrames: what no client of RFC 6455 sends.
+func TestBrokenFrames(t *testing.T) {
+	n := start(t)
+	masked := func(head byte, payload string) string {
+		return string([]byte{head, 0x80 | byte(len(payload)), 0, 0, 0, 0}) + payload
+	}
+	for name, tc := range map[string]struct {
+		frame string
+		code  int
+	}{
+		"reserved bits":        {masked(0xf1, ""), CloseProtocol},
+		"unknown opcode":       {masked(0x85, "abc"), CloseProtocol},
+		"continues nothing":    {masked(0x80, "abc"), CloseProtocol},
+		"begins within":        {masked(0x01, "abc") + masked(0x81, "abc"), CloseProtocol},
+		"long ping":            {"\x89\xfe\x00\x7e\x00\x00\x00\x00" + strings.Repeat("a", 126), CloseProtocol},
+		"ping in pieces":       {masked(0x09, "a"), CloseProtocol},
+		"close with no code":   {masked(0x88, "a"), CloseProtocol},
+		"close with a bad one": {masked(0x88, "\x00\x05"), CloseProtocol},
+		"not masked":           {"\x81\x02{}", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", n.address)
+			require.NoError(t, err)
+			defer conn.Close()
+			require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+			r := upgrade(t, conn)
+			_, err = conn.Write([]byte(tc.frame))
+			require.NoError(t, err)
+			code := 0
+			for {
+				op, payload, err := readFrame(r)
+				if err != nil {
+					require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
+					break
+				}
+				if op == 0x88 {
+					require.Zero(t, code, "closed twice")
+					code = int(binary.BigEndian.Uint16(payload))
+				}
+			}
+			require.Equal(t, tc.code, code)
 		})
 	}
 }

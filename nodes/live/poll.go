@@ -42,20 +42,20 @@ func (s *server) openPoll(w http.ResponseWriter, r *http.Request, v visit, chann
 	if s.refuse(w, v.host, v.key) {
 		return
 	}
-	told, sub, err := s.hub.read(v.key, channel, q.position, p)
+	told, sub, err := s.hub.read(v.client, v.key, channel, q.position, p)
 	if err != nil {
-		unavailable(w, "too many channels")
+		turnAway(w, noChannel(err))
 		return
 	}
 	if sub != nil {
 		if q.wait > 0 {
 			s.wait(w, r, p, q.wait)
 			// While it is subscribed to, the channel is kept.
-			told, _, err = s.hub.read(v.key, channel, q.position, nil)
+			told, _, err = s.hub.read(v.client, v.key, channel, q.position, nil)
 		}
 		s.hub.unsubscribe(sub)
 		if err != nil {
-			unavailable(w, "too many channels")
+			turnAway(w, noChannel(err))
 			return
 		}
 	}

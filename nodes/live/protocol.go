@@ -13,11 +13,14 @@ import (
 // one JSON object.
 const Subprotocol = "live.espra.1"
 
-// The codes that a tunnel is closed with. Those below 4000 are of RFC 6455.
+// The codes that a tunnel is closed with. Those below 4000 are of RFC 6455; the
+// text of 1002 and 1009 says in English what was wrong with the frame. A frame that
+// is not masked ends the connection without a code, as section 5.1 of it allows.
 // Streams of events name 4000, 4001 and 1012 in their last event; to polls 4001
 // is status 421 and 1012 is 503.
 const (
-	ClosePolicy     = 1008 // subscribed twice, or too many channels or tunnels of one tunnel or client
+	CloseProtocol   = 1002 // a frame that is not of RFC 6455
+	ClosePolicy     = 1008 // subscribed twice, or too many channels, new channels or tunnels of one tunnel or client
 	CloseTooBig     = 1009 // a frame of more than 64 KiB, in one piece or many
 	CloseRestart    = 1012 // the node stops: connect again with your positions
 	CloseFull       = 1013 // too many channels or tunnels on this node

@@ -85,7 +85,7 @@ func newServer(ctx context.Context, m nodes.Machine, o options, l net.Listener) 
 	s.hub = newHub(o.limits, func() string {
 		drawn++
 		return fmt.Sprintf("%s-%d-%016x", o.region, s.epoch(), m.Rand(draw, drawn))
-	})
+	}, m.Elapsed)
 	return s, nil
 }
 
@@ -249,7 +249,9 @@ func (s *server) leave() {
 // at once if there is anything to tell, else when something is said, or after
 // ?wait=DURATION, which more than 50s counts as. A browser's EventSource gives
 // up at any status but 200, so that its page has to open another after 421 and
-// 503. A client with too many tunnels, streams and polls is answered 429. The host CellHost is answered 403: its channels are on the meta port.
+// 503. A client with too many tunnels, streams and polls, or too many new channels,
+// is answered 429. The host CellHost is answered 403: its channels are on the meta
+// port.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/health" {
 		s.drain.ServeHTTP(w, r)
@@ -279,7 +281,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !hasChannel:
 		s.openTunnel(w, r, v)
 	case r.Method == http.MethodPost:
-		s.publish(w, r, v.key, channel)
+		s.publish(w, r, v, channel)
 	case r.Method == http.MethodGet:
 		s.follow(w, r, v, channel)
 	default:
@@ -338,7 +340,7 @@ func (s *server) refusal(host, key string) int {
 	return status
 }
 
-func (s *server) publish(w http.ResponseWriter, r *http.Request, key, channel string) {
+func (s *server) publish(w http.ResponseWriter, r *http.Request, v visit, channel string) {
 	if !s.enter() {
 		if status := s.farewell(); status != http.StatusServiceUnavailable {
 			http.Error(w, "another node serves this", status)
@@ -364,17 +366,17 @@ func (s *server) publish(w http.ResponseWriter, r *http.Request, key, channel st
 		return
 	}
 	// The body took its time: the home may have moved meanwhile.
-	if s.refuse(w, hostName(r.Host), key) {
+	if s.refuse(w, v.host, v.key) {
 		return
 	}
-	s.accept(w, key, channel, string(data))
+	s.accept(w, v.client, v.key, channel, string(data))
 }
 
 // accept publishes, and answers the position.
-func (s *server) accept(w http.ResponseWriter, key, channel, data string) {
-	position, err := s.hub.publish(key, channel, data)
+func (s *server) accept(w http.ResponseWriter, client, key, channel, data string) {
+	position, err := s.hub.publish(client, key, channel, data)
 	if err != nil {
-		unavailable(w, "too many channels")
+		turnAway(w, noChannel(err))
 		return
 	}
 	body := encode(struct {

@@ -45,9 +45,9 @@ func (s *server) openStream(w http.ResponseWriter, r *http.Request, v visit, cha
 	if s.refuse(w, v.host, v.key) {
 		return
 	}
-	sub, err := s.hub.subscribe(v.key, channel, pos, st.queue)
+	sub, err := s.hub.subscribe(v.client, v.key, channel, pos, st.queue)
 	if err != nil {
-		unavailable(w, "too many channels")
+		turnAway(w, noChannel(err))
 		return
 	}
 	defer s.hub.unsubscribe(sub)

@@ -188,7 +188,9 @@ func (t *tunnel) end(code int, text string) bool {
 		case <-t.written:
 		case <-flush.Done():
 		}
-		// Bounded by the library: 5 s to write, 5 s to hear the peer's.
+		// The library gives itself 5 s to write and 5 s to hear the peer's, but not
+		// while it passes over what the peer sends before that.
+		_ = t.raw.SetReadDeadline(nodes.Deadline(t.s.m, "live/goodbye/"+t.name, 2*stopTime))
 		_ = t.conn.Close(websocket.StatusCode(code), text)
 	}()
 	return true
@@ -311,7 +313,10 @@ func (t *tunnel) act(f clientFrame) bool {
 			t.s.takeChannels(t.client, -1)
 		}
 	case "publish":
-		position, err := t.s.hub.publish(t.key, f.Channel, f.Data)
+		position, err := t.s.hub.publish(t.client, t.key, f.Channel, f.Data)
+		if errors.Is(err, errTooMany) {
+			return t.refuse(err)
+		}
 		if err != nil {
 			t.queue.push(encode(serverFrame{Op: "error", Channel: f.Channel, ID: f.ID, Code: "no-room", Text: "too many channels"}))
 			return true
@@ -334,13 +339,22 @@ func (t *tunnel) subscribe(f clientFrame) bool {
 		t.fail(ClosePolicy, "too-many-channels", "too many channels of one client")
 		return false
 	}
-	sub, err := t.s.hub.subscribe(t.key, f.Channel, f.Position, t.queue)
+	sub, err := t.s.hub.subscribe(t.client, t.key, f.Channel, f.Position, t.queue)
 	if err != nil {
 		t.s.takeChannels(t.client, -1)
-		t.fail(CloseFull, "no-room", "too many channels")
-		return false
+		return t.refuse(err)
 	}
 	t.s.tellGap(sub.recovered, t.key, f.Channel, f.Position, sub.at)
 	t.subs[f.Channel] = sub
 	return true
+}
+
+// refuse ends the tunnel of a client that gets no channel, and gives false.
+func (t *tunnel) refuse(err error) bool {
+	e, kind := noChannel(err), "no-room"
+	if e.code == ClosePolicy {
+		kind = "too-many-channels"
+	}
+	t.fail(e.code, kind, e.text)
+	return false
 }

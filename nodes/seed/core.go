@@ -256,7 +256,7 @@ func (c *core) stepDown(why string) {
 	}
 	c.tell(slog.LevelWarn, "leader no longer", "why", why)
 	for _, stream := range c.everybody() {
-		c.refuse(stream, notLeader)
+		c.refuse(stream, cell.Refused{Reason: notLeader})
 	}
 	*c = core{rules: c.rules, name: c.name, cell: c.cell, epoch: c.epoch, leader: c.leader, out: c.out,
 		members: make(map[string]*member), streams: make(map[uint64]*member)}

@@ -368,6 +368,7 @@ func TestNames(t *testing.T) {
 	elsewhere.Addr, elsewhere.Incarnation = "10.0.0.2:8080", 99
 	e := d.open(elsewhere, nil)
 	require.Equal(t, "the name live-1 is that of incarnation 1 at 10.0.0.1:8080, until that has been silent for 30s", e.refused.Reason)
+	require.Zero(t, e.refused.Exceed)
 	require.NotEmpty(t, e.cut)
 	require.Empty(t, one.cut)
 
@@ -381,7 +382,13 @@ func TestNames(t *testing.T) {
 	restarted := d.open(later, nil)
 	require.Equal(t, "a later incarnation has registered", again.cut)
 	require.Equal(t, uint64(2), restarted.table.Current().Nodes[0].Incarnation)
-	require.Contains(t, d.open(one.reg, nil).refused.Reason, "is that of incarnation 2", "and not back")
+	refused := d.open(one.reg, nil).refused
+	require.Contains(t, refused.Reason, "is that of incarnation 2", "and not back")
+	require.Equal(t, uint64(2), refused.Exceed, "but one that has just started may exceed it")
+	require.Equal(t, "seed-1", refused.Ask)
+	elsewhere.Incarnation = 1
+	require.Zero(t, d.open(elsewhere, nil).refused.Exceed, "as nobody from elsewhere may")
+	elsewhere.Incarnation = 99
 
 	d.closed(restarted)
 	d.after(0, passed{})

@@ -13,7 +13,11 @@ import (
 
 func (in registered) happen(c *core, now time.Duration) {
 	if reason := c.objection(now, in); reason != "" {
-		c.refuse(in.stream, reason)
+		refused := cell.Refused{Reason: reason}
+		if m := c.members[in.ID()]; m != nil && in.Addr == m.Addr && in.Incarnation < m.Incarnation {
+			refused.Ask, refused.Exceed = c.name, m.Incarnation
+		}
+		c.refuse(in.stream, refused)
 		return
 	}
 	m, event := c.members[in.ID()], "joined"
@@ -71,7 +75,8 @@ func (c *core) objection(now time.Duration, in registered) string {
 		return ""
 	}
 	// A process that starts anew on the same address has replaced the one before,
-	// for an address cannot be had twice. One from elsewhere has a name by mistake.
+	// for an address cannot be had twice; if its clock was set back it learns what to
+	// exceed. One from elsewhere has a name by mistake.
 	later := in.Addr == m.Addr && in.Incarnation > m.Incarnation
 	if in.same(m) || later || now-m.heard >= c.silence {
 		return ""
@@ -171,13 +176,12 @@ func (c *core) nodeLeft(m *member, reason string) {
 }
 
 // refuse answers a stream that is not to be a member's, and ends it.
-func (c *core) refuse(stream uint64, reason string) {
-	r := cell.Refused{Reason: reason}
-	if reason == notLeader {
+func (c *core) refuse(stream uint64, r cell.Refused) {
+	if r.Reason == notLeader {
 		r.Ask = c.leader
 	}
 	c.send(cell.TypeRefused, 0, r, stream)
-	c.cut(stream, reason)
+	c.cut(stream, r.Reason)
 }
 
 func (c *core) cut(stream uint64, reason string) {

@@ -17,8 +17,8 @@
 // they are, nodes that come get no keys, orders are refused, streams are kept.
 // When everybody who owns keys falls silent at once, the leader takes itself for
 // deaf and removes nobody. Two nodes with one name: the later process on the same
-// address takes over, one at another address is refused until the first has been
-// silent for long enough to be dead.
+// address takes over, also if the wall clock was set back in between; one at another
+// address is refused until the first has been silent for long enough to be dead.
 //
 // Start reading at core.go, which is all of that without any network; registry.go
 // and table.go are its two halves. leader.go puts it to work, port.go joins it to
