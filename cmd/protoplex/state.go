@@ -8,10 +8,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/espra/protoplex/nodes/cell"
+	"github.com/espra/protoplex/nodes/meta"
 	"github.com/espra/protoplex/nodes/meta/ca"
 )
 
@@ -25,6 +27,8 @@ const (
 //
 //	lock            who that is
 //	authority.pem   of the cell's certificates, with its key
+//	roots.pem       the authority for those who are to trust it
+//	admin.pem       of an operator, who may order nodes about
 //	account         at the store, ID:SECRET
 //	NAME/           the disk of a member
 //	logs/NAME.log   what it logs; NAME.log.1 is of the run before
@@ -35,6 +39,7 @@ type state struct {
 	keep      bool
 	lock      *os.File
 	authority *ca.Authority
+	admin     *ca.Identity
 	account   []byte
 	fresh     bool // the authority is new, so whatever else there is is another's
 }
@@ -122,10 +127,38 @@ func (s *state) fill() error {
 	if s.authority, err = ca.Load(pem); err != nil {
 		return fmt.Errorf("%s: %w", s.path("authority.pem"), err)
 	}
+	if err := s.fillAdmin(); err != nil {
+		return err
+	}
 	s.account, err = lasting(s.path("account"), false, func() ([]byte, error) {
 		return []byte("desk:" + rand.Text() + "\n"), nil
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	if id, secret, ok := strings.Cut(strings.TrimSpace(string(s.account)), ":"); !ok || id == "" || secret == "" {
+		return fmt.Errorf("%s: want ID:SECRET; without the file another is made", s.path("account"))
+	}
+	return nil
+}
+
+// fillAdmin reads the operator's certificate, or makes it.
+func (s *state) fillAdmin() error {
+	roots := s.authority.RootsPEM()
+	if err := write(s.path("roots.pem"), roots); err != nil {
+		return err
+	}
+	pem, err := lasting(s.path("admin.pem"), s.fresh, func() ([]byte, error) {
+		from := time.Now()
+		return s.authority.Node(rand.Reader, meta.RoleAdmin, "operator", from, from.Add(nodeValidity))
+	})
+	if err != nil {
+		return err
+	}
+	if s.admin, err = ca.NewIdentity(pem, roots); err != nil {
+		return fmt.Errorf("%s: %w; without the file another is made", s.path("admin.pem"), err)
+	}
+	return nil
 }
 
 // furnish puts on a member's disk what its role reads.

@@ -124,10 +124,34 @@ func claimPorts(port int) (net.Listener, error) {
 
 func local(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
-// start starts all processes, and returns when what is published is taken.
+// start starts all processes, and returns when all of them serve and what is
+// published is taken.
 func (d *desk) start(ctx context.Context, port int) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, readyLimit,
-		fmt.Errorf("the cell is not up after %v; its logs are in %s", readyLimit, d.state.logs()))
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	go func() {
+		select {
+		case err := <-d.loops:
+			giveUp(err)
+		case <-ctx.Done():
+		}
+	}()
+	err := d.bring(ctx, port)
+	if errors.Is(err, errLate) {
+		for _, m := range members() {
+			if e := d.serving(ctx, m); e != nil {
+				err = fmt.Errorf("%w; %s: %w", err, m.name, e)
+			}
+		}
+		err = fmt.Errorf("%w; logs are in %s", err, d.state.logs())
+	}
+	return err
+}
+
+var errLate = fmt.Errorf("the cell is not up after %v", readyLimit)
+
+func (d *desk) bring(ctx context.Context, port int) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, readyLimit, errLate)
 	defer cancel()
 	d.run("store")
 	// Those who find no store would wait for a while before they look again.
@@ -148,6 +172,11 @@ func (d *desk) start(ctx context.Context, port int) error {
 		}
 		w.Body.Close()
 		return w.StatusCode
+	}
+	for _, m := range members() {
+		if err := poll(ctx, func() bool { return d.serving(ctx, m) == nil }); err != nil {
+			return err
+		}
 	}
 	return poll(ctx, func() bool {
 		// The Proxy has heard of a table, and the owner of a key answers, be it
