@@ -21,6 +21,8 @@ const (
 	readyLimit = 60 * time.Second
 	shutLimit  = 5 * time.Second // for the proxy to accept no more
 	pollEvery  = 25 * time.Millisecond
+
+	secondThought = time.Second // before another interrupt means more than the first
 )
 
 type upOptions struct {
@@ -41,7 +43,8 @@ process of its own, which is started again if it ends, and has an address of its
 out of 127.0.0.0/8; only localhost:PORT, and a page to try it at PORT+1, are meant for
 you. What is to last (certificates, the store) is in DIR, and so are the logs.
 
-An interrupt lets them finish and leave, in order; a second one kills them.`,
+An interrupt, or the end of its terminal, lets them finish and leave, in order; an
+interrupt a second later kills them.`,
 		Example: `  protoplex up
   curl -d hello http://localhost:8080/live/room-1/news`,
 		Args: cobra.NoArgs,
@@ -49,7 +52,15 @@ An interrupt lets them finish and leave, in order; a second one kills them.`,
 			if o.port < 1 || o.port > 65534 {
 				return status{statusUsage, fmt.Errorf("--port %d: want 1 to 65534", o.port)}
 			}
-			if err := up(c.Context(), o, c.OutOrStdout()); err != nil {
+			ctx := c.Context()
+			if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+				var stop func()
+				ctx, stop = signal.NotifyContext(ctx, syscall.SIGHUP)
+				defer stop()
+			}
+			// When those who read along are gone the cell leaves in order all the same.
+			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+			if err := up(ctx, o, c.OutOrStdout()); err != nil {
 				return status{statusBroken, err}
 			}
 			return nil
@@ -93,10 +104,12 @@ func up(ctx context.Context, o upOptions, out io.Writer) (err error) {
 		terminal.say(`
 publish    curl -d hello http://localhost:%d/live/room-1/news
 subscribe  ws://localhost:%[1]d/live/room-1, subprotocol live.espra.1
-try        http://localhost:%d/
+           by the name localhost: it serves no other host, such as 127.0.0.1
+try        http://localhost:%d/, a page for both
+operate    with the certificate %s
 logs       %s
 
-It is up. Ctrl-C ends it.`, o.port, o.port+1, state.logs())
+It is up. Ctrl-C ends it.`, o.port, o.port+1, state.path("admin.pem"), state.logs())
 		<-ctx.Done()
 	}
 	return d.leave(o.port)
@@ -191,18 +204,25 @@ func (d *desk) bring(ctx context.Context, port int) error {
 
 // leave ends all processes in order: the Proxy lets nothing new in, the Live
 // nodes tell their subscribers, which lets the Proxy finish, and those they all
-// need go last. Another interrupt kills what is left.
+// need go last. Another interrupt kills what is left, unless it is a double of the
+// first.
 func (d *desk) leave(port int) error {
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(again)
 	left := make(chan struct{})
 	defer close(left)
+	began := time.Now()
 	go func() {
-		select {
-		case <-again:
-			d.kill()
-		case <-left:
+		for {
+			select {
+			case <-again:
+				if time.Since(began) >= secondThought {
+					d.kill()
+				}
+			case <-left:
+				return
+			}
 		}
 	}()
 

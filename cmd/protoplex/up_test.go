@@ -101,6 +101,8 @@ func TestUp(t *testing.T) {
 	authority, err := os.ReadFile(filepath.Join(dir, "authority.pem"))
 	require.NoError(t, err)
 	require.NoError(t, up.cmd.Process.Signal(os.Interrupt))
+	up.await(t, `^leaving; `)
+	require.NoError(t, up.cmd.Process.Signal(os.Interrupt), "a key that bounces, or a program that tells both")
 	require.Equal(t, websocket.StatusServiceRestart, two.broken(ctx, t))
 	up.await(t, `^all have left$`)
 	require.NoError(t, up.cmd.Wait())
@@ -116,10 +118,13 @@ func TestUp(t *testing.T) {
 	now, err := os.ReadFile(filepath.Join(dir, "authority.pem"))
 	require.NoError(t, err)
 	require.Equal(t, authority, now)
-	require.NoError(t, up.cmd.Process.Signal(os.Interrupt))
+
+	// Its terminal is closed: they leave in order, and nobody hears of it.
+	require.NoError(t, up.out.Close())
+	require.NoError(t, up.cmd.Process.Signal(syscall.SIGHUP))
 	require.Equal(t, websocket.StatusServiceRestart, again.broken(ctx, t))
-	up.await(t, `^all have left$`)
-	require.NoError(t, up.cmd.Wait())
+	require.Equal(t, statusBroken, exitCode(t, up.cmd.Wait()))
+	require.Equal(t, "protoplex: write output: write /dev/stdout: broken pipe\n", up.errs.String())
 }
 
 // A cell that cannot come up says which of its processes does not start, why,
@@ -202,6 +207,8 @@ func TestShorten(t *testing.T) {
 // running is an up, which is read line by line.
 type running struct {
 	cmd   *exec.Cmd
+	out   io.Closer
+	errs  bytes.Buffer
 	lines *bufio.Scanner
 	pids  map[string]int // by name, as far as was read
 }
@@ -214,7 +221,8 @@ func command(ctx context.Context, dir string, port int, flags ...string) *exec.C
 
 func launch(ctx context.Context, t *testing.T, dir string, port int, flags ...string) *running {
 	cmd := command(ctx, dir, port, flags...)
-	cmd.Stderr = os.Stderr
+	r := &running{cmd: cmd, pids: map[string]int{}}
+	cmd.Stderr = &r.errs
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
@@ -224,7 +232,8 @@ func launch(ctx context.Context, t *testing.T, dir string, port int, flags ...st
 			_ = cmd.Wait()
 		}
 	})
-	return &running{cmd: cmd, lines: bufio.NewScanner(out), pids: map[string]int{}}
+	r.out, r.lines = out, bufio.NewScanner(out)
+	return r
 }
 
 func startUp(ctx context.Context, t *testing.T, dir string, port int) *running {
@@ -248,7 +257,7 @@ func (r *running) await(t *testing.T, line string) {
 			return
 		}
 	}
-	require.FailNow(t, "it ended without a line", "%s (%v)", line, r.lines.Err())
+	require.FailNow(t, "it ended without a line", "%s (%v) %s", line, r.lines.Err(), &r.errs)
 }
 
 func (r *running) pid(name string) int { return r.pids[name] }
