@@ -134,10 +134,15 @@ func (d *desk) address(name string, port int) string {
 	return net.JoinHostPort(d.addr(name).String(), strconv.Itoa(port))
 }
 
+// seeds are the Seeds as flags name them.
+func (d *desk) seeds() string {
+	return fmt.Sprintf("seed=%s,understudy=%s", d.address("seed", metaPort), d.address("understudy", metaPort))
+}
+
 // args are the flags of a member's role.
 func (d *desk) args(m member, port int) []string {
 	joins := []string{
-		"--seeds", fmt.Sprintf("seed=%s,understudy=%s", d.address("seed", metaPort), d.address("understudy", metaPort)),
+		"--seeds", d.seeds(),
 		"--cell-cert", certFile, "--cell-roots", rootsFile, "--meta", fmt.Sprintf(":%d", metaPort),
 	}
 	switch m.role {

@@ -19,16 +19,20 @@ import (
 
 // Certificates are minted once; those of nodes end before their authority's.
 const (
-	nodeValidity = 10 * 365 * 24 * time.Hour
+	day          = 24 * time.Hour
+	nodeValidity = 10 * 365 * day
 	validity     = 2 * nodeValidity
+	clockSkew    = time.Hour // of machines that are to take one at once
 )
+
+// operatorName is who may order the nodes of up about.
+const operatorName = "operator"
 
 // state is the directory of a cell, which belongs to one process at a time:
 //
 //	lock            who that is
-//	authority.pem   of the cell's certificates, with its key
-//	roots.pem       the authority for those who are to trust it
-//	admin.pem       of an operator, who may order nodes about
+//	authority.pem, roots.pem, admin/operator.pem
+//	                as the command cell makes them
 //	account         at the store, ID:SECRET
 //	NAME/           the disk of a member
 //	logs/NAME.log   what it logs; NAME.log.1 is of the run before
@@ -49,6 +53,7 @@ func (s *state) path(names ...string) string {
 }
 func (s *state) home(name string) string { return s.path(name) }
 func (s *state) logs() string            { return s.path("logs") }
+func (s *state) adminFile() string       { return s.path(certName(meta.RoleAdmin, operatorName)) }
 func (s *state) log(name string) string  { return s.path("logs", name+".log") }
 
 // openState takes a directory, and fills it if it is new.
@@ -112,8 +117,8 @@ func (s *state) close() error {
 
 // fill reads the cell's authority and account, or makes them.
 func (s *state) fill() error {
-	from := time.Now().Add(-time.Hour)
-	pem, err := lasting(s.path("authority.pem"), false, func() ([]byte, error) {
+	from := time.Now().Add(-clockSkew)
+	pem, err := lasting(s.path(authorityName), false, func() ([]byte, error) {
 		s.fresh = true
 		a, err := ca.New(rand.Reader, deskCell, from, from.Add(validity))
 		if err != nil {
@@ -125,7 +130,7 @@ func (s *state) fill() error {
 		return err
 	}
 	if s.authority, err = ca.Load(pem); err != nil {
-		return fmt.Errorf("%s: %w", s.path("authority.pem"), err)
+		return fmt.Errorf("%s: %w", s.path(authorityName), err)
 	}
 	if err := s.fillAdmin(); err != nil {
 		return err
@@ -145,18 +150,22 @@ func (s *state) fill() error {
 // fillAdmin reads the operator's certificate, or makes it.
 func (s *state) fillAdmin() error {
 	roots := s.authority.RootsPEM()
-	if err := write(s.path("roots.pem"), roots); err != nil {
+	if err := write(s.path(rootsName), roots); err != nil {
 		return err
 	}
-	pem, err := lasting(s.path("admin.pem"), s.fresh, func() ([]byte, error) {
+	file := s.adminFile()
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return err
+	}
+	pem, err := lasting(file, s.fresh, func() ([]byte, error) {
 		from := time.Now()
-		return s.authority.Node(rand.Reader, meta.RoleAdmin, "operator", from, from.Add(nodeValidity))
+		return s.authority.Node(rand.Reader, meta.RoleAdmin, operatorName, from, from.Add(nodeValidity))
 	})
 	if err != nil {
 		return err
 	}
 	if s.admin, err = ca.NewIdentity(pem, roots); err != nil {
-		return fmt.Errorf("%s: %w; without the file another is made", s.path("admin.pem"), err)
+		return fmt.Errorf("%s: %w; without the file another is made", file, err)
 	}
 	return nil
 }

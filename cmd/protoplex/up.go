@@ -41,7 +41,8 @@ func upCommand() *cobra.Command {
 nodes, a Proxy with two processes, and an S3 store on disk for the lease. Each is a
 process of its own, which is started again if it ends, and has an address of its own
 out of 127.0.0.0/8; only localhost:PORT, and a page to try it at PORT+1, are meant for
-you. What is to last (certificates, the store) is in DIR, and so are the logs.
+you. What is to last (certificates, the store) is in DIR, and so are the logs; so is the
+certificate of an operator, for protoplex cell drain.
 
 An interrupt, or the end of its terminal, lets them finish and leave, in order; an
 interrupt a second later kills them.`,
@@ -106,10 +107,10 @@ publish    curl -d hello http://localhost:%d/live/room-1/news
 subscribe  ws://localhost:%[1]d/live/room-1, subprotocol live.espra.1
            by the name localhost: it serves no other host, such as 127.0.0.1
 try        http://localhost:%d/, a page for both
-operate    with the certificate %s
+operate    protoplex cell drain --as %s --seeds %s %s live-1
 logs       %s
 
-It is up. Ctrl-C ends it.`, o.port, o.port+1, state.path("admin.pem"), state.logs())
+It is up. Ctrl-C ends it.`, o.port, o.port+1, operatorName, d.seeds(), state.dir, state.logs())
 		<-ctx.Done()
 	}
 	return d.leave(o.port)
