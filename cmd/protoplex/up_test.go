@@ -147,7 +147,7 @@ func TestUpSaysWhatFails(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "authority.pem"), pem, 0o600))
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "live-1", certFile), junk, 0o600))
-		}, `^protoplex: live-1 does not start: exit status 1: live: cell: .*/cell\.pem .*want one certificate.* \(DIR/logs/live-1\.log\)$`},
+		}, `^protoplex: live-1 does not start: exit status 1: live: .*/cell\.pem .*want one certificate.* \(DIR/logs/live-1\.log\)$`},
 		{"address", func(t *testing.T, _ string, port int) {
 			d := desk{base: netip.AddrFrom4([4]byte{127, byte(port >> 8), byte(port), 0})}
 			l, err := net.Listen("tcp", d.address("seed", metaPort))
