@@ -40,14 +40,23 @@ func local(op, name string) (string, error) {
 	return name, nil
 }
 
+// named has an error of the root name what was asked for.
+func named(err error, op, name string) error {
+	var e *fs.PathError
+	if errors.As(err, &e) {
+		return &fs.PathError{Op: op, Path: name, Err: e.Err}
+	}
+	return err
+}
+
 func (d *osDisk) open(op, name string, flag int) (File, error) {
-	name, err := local(op, name)
+	below, err := local(op, name)
 	if err != nil {
 		return nil, err
 	}
-	f, err := d.root.OpenFile(name, flag, filePerm)
+	f, err := d.root.OpenFile(below, flag, filePerm)
 	if err != nil {
-		return nil, err
+		return nil, named(err, op, name)
 	}
 	return osFile{f}, nil
 }
@@ -74,43 +83,48 @@ func (d *osDisk) Rename(oldName, newName string) error {
 	if err != nil {
 		return err
 	}
-	return d.root.Rename(from, to)
+	err = d.root.Rename(from, to)
+	var e *os.LinkError
+	if errors.As(err, &e) {
+		return &os.LinkError{Op: "rename", Old: oldName, New: newName, Err: e.Err}
+	}
+	return err
 }
 
 func (d *osDisk) Remove(name string) error {
-	name, err := local("remove", name)
+	below, err := local("remove", name)
 	if err != nil {
 		return err
 	}
-	return d.root.Remove(name)
+	return named(d.root.Remove(below), "remove", name)
 }
 
 func (d *osDisk) List(dir string) ([]string, error) {
-	dir, err := local("list", dir)
+	below, err := local("list", dir)
 	if err != nil {
 		return nil, err
 	}
-	f, err := d.root.Open(dir)
+	f, err := d.root.Open(below)
 	if err != nil {
-		return nil, err
+		return nil, named(err, "list", dir)
 	}
 	defer f.Close() // only read from
 	list, err := f.Readdirnames(-1)
 	if err != nil {
-		return nil, err
+		return nil, named(err, "list", dir)
 	}
 	slices.Sort(list)
 	return list, nil
 }
 
 func (d *osDisk) Stat(name string) (int64, error) {
-	name, err := local("stat", name)
+	below, err := local("stat", name)
 	if err != nil {
 		return 0, err
 	}
-	info, err := d.root.Stat(name)
+	info, err := d.root.Stat(below)
 	if err != nil {
-		return 0, err
+		return 0, named(err, "stat", name)
 	}
 	if info.IsDir() {
 		return -1, nil
@@ -119,21 +133,21 @@ func (d *osDisk) Stat(name string) (int64, error) {
 }
 
 func (d *osDisk) MkdirAll(dir string) error {
-	dir, err := local("mkdir", dir)
+	below, err := local("mkdir", dir)
 	if err != nil {
 		return err
 	}
-	return d.root.MkdirAll(dir, dirPerm)
+	return named(d.root.MkdirAll(below, dirPerm), "mkdir", dir)
 }
 
 func (d *osDisk) SyncDir(dir string) error {
-	name, err := local("sync", dir)
+	below, err := local("sync", dir)
 	if err != nil {
 		return err
 	}
-	f, err := d.root.Open(name)
+	f, err := d.root.Open(below)
 	if err != nil {
-		return err
+		return named(err, "sync", dir)
 	}
 	defer f.Close() // only synced
 	info, err := f.Stat()

@@ -289,6 +289,28 @@ func TestOSDiskLinks(t *testing.T) {
 	require.Error(t, err)
 }
 
+// Errors name files as they were asked for, below the root or not.
+func TestOSDiskErrors(t *testing.T) {
+	t.Parallel()
+	m, err := nodes.NewOS(nodes.OSOptions{Root: t.TempDir()})
+	require.NoError(t, err)
+	defer m.Close()
+	d := m.Disk()
+	for want, do := range map[string]func() error{
+		"open /etc/none: no such file or directory":   func() error { _, err := d.Open("/etc/none"); return err },
+		"create /etc/none: no such file or directory": func() error { _, err := d.Create("/etc/none"); return err },
+		"remove /none: no such file or directory":     func() error { return d.Remove("/none") },
+		"list /none: no such file or directory":       func() error { _, err := d.List("/none"); return err },
+		"stat /none: no such file or directory":       func() error { _, err := d.Stat("/none"); return err },
+		"sync /none: no such file or directory":       func() error { return d.SyncDir("/none") },
+		"rename /none /a: no such file or directory":  func() error { return d.Rename("/none", "/a") },
+	} {
+		err := do()
+		require.EqualError(t, err, want)
+		require.ErrorIs(t, err, fs.ErrNotExist)
+	}
+}
+
 func TestOSReadOnlyFile(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() == 0 {

@@ -248,6 +248,42 @@ func TestAllSeedsGoneServesOn(t *testing.T) {
 	})
 }
 
+// A Seed tells an operator the epoch that an order for it has to carry.
+func TestSeedTellsItsEpoch(t *testing.T) {
+	sim.Test(t, func(t *testing.T, w *sim.World) {
+		c := newRealCell(t, w, 1)
+		desk := w.NewMachine("desk", sim.In("us-east", "us-east-a"))
+		id := c.identity("admin", "ana")
+		told := make(chan meta.Status)
+		startRole(desk, "desk", nodes.Roles{"desk": func(ctx context.Context, m nodes.Machine, _ []string) error {
+			for _, name := range []string{"seed-1", "seed-2"} {
+				client := meta.NewClient(m, id, w.Machine(name).Addr().String()+":9090", ca.Want{Name: name})
+				var status meta.Status
+				if err := client.Call(ctx, "GET", "/status", nil, &status); err != nil {
+					return err
+				}
+				// An understudy has heard of none, and takes any.
+				var done meta.Applied
+				order := meta.Order{Epoch: max(status.Epoch, 1), Revision: 1, IssuedBy: "admin/ana"}
+				if err := client.Call(ctx, "POST", "/drain", order, &done); err != nil {
+					return err
+				}
+				client.Close()
+				told <- status
+			}
+			return nil
+		}}, nil)
+		led := map[float64]bool{}
+		for range 2 {
+			status := <-told
+			epoch := status.Facts["seed"].(map[string]any)["epoch"].(float64) // that it last led
+			require.Equal(t, epoch, float64(status.Epoch), status.Name)
+			led[epoch] = true
+		}
+		require.Equal(t, map[float64]bool{0: true, 1: true}, led)
+	})
+}
+
 // Keys of a node that has died stay its own while nobody can say otherwise, and
 // a new process of it has not what the old one had.
 func TestFrozenCellGivesNewNodesNoKeys(t *testing.T) {

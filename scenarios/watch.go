@@ -462,6 +462,9 @@ func clientLines(s *story.Story, h *oracle.History) []Line {
 	for _, e := range h.Streams {
 		switch {
 		case e.Kind == oracle.Connected:
+			if now != nil && !up[e.Client] {
+				now.back(e)
+			}
 			up[e.Client] = true
 			if len(up) < total {
 				continue
@@ -474,7 +477,7 @@ func clientLines(s *story.Story, h *oracle.History) []Line {
 				}
 				lines = append(lines, Line{e.At, "clients", fmt.Sprintf("%d connected: %s", total, strings.Join(parts, ", "))})
 			} else if now != nil {
-				now.until, now.slowest = e.At, e.Client
+				now.until = e.At
 				last, now = now, nil
 			}
 		case e.Kind == oracle.Disconnected && e.Why != oracle.Stopped && up[e.Client]:
@@ -487,11 +490,11 @@ func clientLines(s *story.Story, h *oracle.History) []Line {
 					now = last
 				} else {
 					lines = last.tell(lines, total)
-					now = &episode{since: e.At, lost: map[string]bool{}}
+					now = &episode{since: e.At, lost: map[string]time.Duration{}}
 				}
 				last = nil
 			}
-			now.lost[e.Client] = true
+			now.lost[e.Client] = e.At
 		}
 	}
 	lines = last.tell(lines, total)
@@ -506,8 +509,17 @@ func clientLines(s *story.Story, h *oracle.History) []Line {
 // episode is a time in which some subscribers were cut off.
 type episode struct {
 	since, until time.Duration
-	lost         map[string]bool
-	slowest      string
+	lost         map[string]time.Duration // when, for the last time
+	longest      time.Duration            // that one of them was away at a time
+	slowest      string                   // who that was
+}
+
+// back takes note of one who is connected again.
+func (e *episode) back(s oracle.Stream) {
+	since, ok := e.lost[s.Client]
+	if away := s.At - since; ok && away > e.longest {
+		e.longest, e.slowest = away, s.Client
+	}
 }
 
 // sameEpisode is how soon after one episode another belongs to it.
@@ -520,5 +532,5 @@ func (e *episode) tell(lines []Line, total int) []Line {
 	}
 	return append(lines,
 		Line{e.since, "clients", fmt.Sprintf("%d of %d cut off", len(e.lost), total)},
-		Line{e.until, "clients", fmt.Sprintf("all %d connected again, after %s (slowest: %s)", total, oracle.Span(e.until-e.since), e.slowest)})
+		Line{e.until, "clients", fmt.Sprintf("all %d connected again, each within %s (slowest: %s)", total, oracle.Span(e.longest), e.slowest)})
 }

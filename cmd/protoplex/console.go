@@ -40,9 +40,10 @@ type console struct {
 	name     string
 	terminal *terminal // or nil
 
-	mu   sync.Mutex
-	file *os.File
-	line []byte
+	mu      sync.Mutex
+	file    *os.File
+	line    []byte
+	failure string
 }
 
 // openConsole begins a new log file; the one before stays, with .1 to its name.
@@ -66,18 +67,29 @@ func (c *console) Write(b []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	_, _ = c.file.Write(b)
-	if c.terminal == nil {
-		return len(b), nil
-	}
 	c.line = append(c.line, b...)
 	for {
 		line, rest, ok := bytes.Cut(c.line, []byte("\n"))
 		if !ok && len(line) < maxLine {
 			return len(b), nil
 		}
-		c.terminal.say("%-10s  %s", c.name, shorten(line))
+		if c.terminal != nil {
+			c.terminal.say("%-10s  %s", c.name, shorten(line))
+		}
+		if why := failure(line); why != "" {
+			c.failure = why
+		}
 		c.line = rest
 	}
+}
+
+// takeFailure gives why the role failed, if it has said so since the last time.
+func (c *console) takeFailure() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	why := c.failure
+	c.failure = ""
+	return why
 }
 
 // Close implements io.Closer.
@@ -85,6 +97,15 @@ func (c *console) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.file.Close()
+}
+
+// failure is the error of a line with which nodes.ChildMain ends, else empty.
+func failure(line []byte) string {
+	var said struct{ Msg, Error string }
+	if err := json.Unmarshal(line, &said); err != nil || said.Msg != "role failed" {
+		return ""
+	}
+	return said.Error
 }
 
 // shorten makes a line for people out of one of a log: its text, its level if

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -14,6 +15,8 @@ import (
 	"github.com/espra/protoplex/fakes/s3"
 	"github.com/espra/protoplex/nodes"
 	"github.com/espra/protoplex/nodes/cell"
+	"github.com/espra/protoplex/nodes/meta"
+	"github.com/espra/protoplex/nodes/meta/ca"
 )
 
 // The cell that up runs.
@@ -81,13 +84,14 @@ type desk struct {
 	terminal  *terminal
 	base      netip.Addr
 	processes map[string]*process
+	loops     chan error // of a process that does not start
 }
 
 // newDesk prepares all members.
 func newDesk(s *state, o upOptions, terminal *terminal) (_ *desk, err error) {
 	// The public port, which nobody else can have, is in all addresses: so
 	// several cells can share this machine.
-	d := &desk{state: s, terminal: terminal, processes: map[string]*process{},
+	d := &desk{state: s, terminal: terminal, processes: map[string]*process{}, loops: make(chan error, 1),
 		base: netip.AddrFrom4([4]byte{127, byte(o.port >> 8), byte(o.port), 0})}
 	defer func() {
 		if err != nil {
@@ -110,7 +114,7 @@ func newDesk(s *state, o upOptions, terminal *terminal) (_ *desk, err error) {
 		if err != nil {
 			return nil, errors.Join(err, console.Close())
 		}
-		d.processes[m.name] = newProcess(m.name, machine, m.role, d.args(m, o.port), console, terminal)
+		d.processes[m.name] = newProcess(m.name, machine, m.role, d.args(m, o.port), console, terminal, d.loops)
 	}
 	return d, nil
 }
@@ -130,10 +134,15 @@ func (d *desk) address(name string, port int) string {
 	return net.JoinHostPort(d.addr(name).String(), strconv.Itoa(port))
 }
 
+// seeds are the Seeds as flags name them.
+func (d *desk) seeds() string {
+	return fmt.Sprintf("seed=%s,understudy=%s", d.address("seed", metaPort), d.address("understudy", metaPort))
+}
+
 // args are the flags of a member's role.
 func (d *desk) args(m member, port int) []string {
 	joins := []string{
-		"--seeds", fmt.Sprintf("seed=%s,understudy=%s", d.address("seed", metaPort), d.address("understudy", metaPort)),
+		"--seeds", d.seeds(),
 		"--cell-cert", certFile, "--cell-roots", rootsFile, "--meta", fmt.Sprintf(":%d", metaPort),
 	}
 	switch m.role {
@@ -173,6 +182,20 @@ func (d *desk) kill() {
 	for _, p := range d.processes {
 		p.kill()
 	}
+}
+
+// serving asks a member for its health on its meta port, where nobody else can
+// answer for it; the store has none.
+func (d *desk) serving(ctx context.Context, m member) error {
+	if m.role == roleStore {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	c := meta.NewClient(d.processes[m.name].machine, d.state.admin, d.address(m.name, metaPort), ca.Want{Roles: []string{m.role}, Name: m.name})
+	defer c.Close()
+	var health []byte
+	return c.Call(ctx, http.MethodGet, "/health", nil, &health)
 }
 
 // killed lists those who did not leave by themselves.

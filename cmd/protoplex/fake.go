@@ -7,6 +7,6 @@ func fakeCommand() *cobra.Command {
 		Use:   "fake",
 		Short: "Run a stand-in for a service of somebody else on this machine",
 	}
-	c.AddCommand(fakeDNSCommand(), fakeSMSCommand())
+	c.AddCommand(fakeDNSCommand(), fakeS3Command(), fakeSMSCommand())
 	return c
 }

@@ -113,6 +113,6 @@ plays real and invented outages against it, exactly the same each time.`,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
-	c.AddCommand(simCommand(), nodeCommand(), monitorCommand(), upCommand(), dnsCommand(), redirectCommand(), fakeCommand())
+	c.AddCommand(simCommand(), nodeCommand(), cellCommand(), monitorCommand(), upCommand(), dnsCommand(), redirectCommand(), fakeCommand())
 	return c
 }

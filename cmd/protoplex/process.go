@@ -2,7 +2,8 @@ package main
 
 import (
 	"errors"
-	"io"
+	"fmt"
+	"os/exec"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ const (
 	maxBackoff  = 10 * time.Second
 	stableAfter = time.Minute      // and earlier ends are forgotten
 	leaveLimit  = 20 * time.Second // for one that was told to leave
+	hopeless    = 5                // early ends in a row
 )
 
 // process keeps a role running on a machine, in a process of its own: one that
@@ -24,8 +26,9 @@ type process struct {
 	machine  *nodes.OS
 	role     string
 	args     []string
-	console  io.Closer
+	console  *console
 	terminal *terminal
+	loops    chan<- error // told of the fifth early end in a row, if there is room
 
 	stop, kill func()
 	stopping   chan struct{}
@@ -34,8 +37,8 @@ type process struct {
 	wasKilled  bool // by us; to be read after wait
 }
 
-func newProcess(name string, machine *nodes.OS, role string, args []string, console io.Closer, terminal *terminal) *process {
-	p := &process{name: name, machine: machine, role: role, args: args, console: console, terminal: terminal,
+func newProcess(name string, machine *nodes.OS, role string, args []string, console *console, terminal *terminal, loops chan<- error) *process {
+	p := &process{name: name, machine: machine, role: role, args: args, console: console, terminal: terminal, loops: loops,
 		stopping: make(chan struct{}), killing: make(chan struct{})}
 	p.stop = sync.OnceFunc(func() { close(p.stopping) })
 	p.kill = sync.OnceFunc(func() { close(p.killing) })
@@ -57,7 +60,7 @@ func (p *process) close() error {
 }
 
 func (p *process) keep() {
-	backoff := minBackoff
+	backoff, ends := minBackoff, 0
 	for {
 		began := time.Now()
 		err := p.once()
@@ -67,18 +70,38 @@ func (p *process) keep() {
 		default:
 		}
 		if time.Since(began) >= stableAfter {
-			backoff = minBackoff
+			backoff, ends = minBackoff, 0
 		}
-		if err == nil {
-			err = errors.New("by itself")
-		}
+		err = p.explain(err)
 		p.terminal.say("%-10s  ended: %v; again in %v", p.name, err, backoff)
+		if ends++; ends == hopeless {
+			select {
+			case p.loops <- fmt.Errorf("%s does not start: %w", p.name, err):
+			default:
+			}
+		}
 		select {
 		case <-p.stopping:
 			return
 		case <-time.After(backoff):
 		}
 		backoff = min(2*backoff, maxBackoff)
+	}
+}
+
+// explain adds to the end of the process what it said itself.
+func (p *process) explain(err error) error {
+	why := p.console.takeFailure()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return errors.New("by itself")
+	case why != "":
+		return fmt.Errorf("%w: %s (%s)", err, why, p.console.file.Name())
+	case errors.As(err, &exit) && exit.Exited(): // as after a panic
+		return fmt.Errorf("%w (%s)", err, p.console.file.Name())
+	default:
+		return err
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -67,6 +68,24 @@ func TestScripts(t *testing.T) {
 			"exits": exits, "edit": edit, "prefix": prefix, "size": size, "retry": retry,
 		},
 	})
+}
+
+// What README.md says of deploying is what the script cell runs.
+func TestReadmeDeploys(t *testing.T) {
+	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	require.NoError(t, err)
+	script, err := os.ReadFile(filepath.Join("testdata", "cell.txtar"))
+	require.NoError(t, err)
+	_, section, ok := strings.Cut(string(readme), "\n## Deploy a cell\n")
+	require.True(t, ok)
+	section, _, ok = strings.Cut(section, "\n## ")
+	require.True(t, ok)
+	section = regexp.MustCompile(`\\\n +`).ReplaceAllString(section, "")
+	commands := regexp.MustCompile(`(?m)^bin/(protoplex .*)$`).FindAllStringSubmatch(section, -1)
+	require.Greater(t, len(commands), 8)
+	for _, c := range commands {
+		require.Regexp(t, `(?m)^(exec|retry) `+regexp.QuoteMeta(c[1])+`( &\w+&)?$`, string(script))
+	}
 }
 
 // exits runs a program, which must end with a status: exits STATUS PROGRAM ARG...

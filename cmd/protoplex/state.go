@@ -8,23 +8,31 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/espra/protoplex/nodes/cell"
+	"github.com/espra/protoplex/nodes/meta"
 	"github.com/espra/protoplex/nodes/meta/ca"
 )
 
 // Certificates are minted once; those of nodes end before their authority's.
 const (
-	nodeValidity = 10 * 365 * 24 * time.Hour
+	day          = 24 * time.Hour
+	nodeValidity = 10 * 365 * day
 	validity     = 2 * nodeValidity
+	clockSkew    = time.Hour // of machines that are to take one at once
 )
+
+// operatorName is who may order the nodes of up about.
+const operatorName = "operator"
 
 // state is the directory of a cell, which belongs to one process at a time:
 //
 //	lock            who that is
-//	authority.pem   of the cell's certificates, with its key
+//	authority.pem, roots.pem, admin/operator.pem
+//	                as the command cell makes them
 //	account         at the store, ID:SECRET
 //	NAME/           the disk of a member
 //	logs/NAME.log   what it logs; NAME.log.1 is of the run before
@@ -35,6 +43,7 @@ type state struct {
 	keep      bool
 	lock      *os.File
 	authority *ca.Authority
+	admin     *ca.Identity
 	account   []byte
 	fresh     bool // the authority is new, so whatever else there is is another's
 }
@@ -44,6 +53,7 @@ func (s *state) path(names ...string) string {
 }
 func (s *state) home(name string) string { return s.path(name) }
 func (s *state) logs() string            { return s.path("logs") }
+func (s *state) adminFile() string       { return s.path(certName(meta.RoleAdmin, operatorName)) }
 func (s *state) log(name string) string  { return s.path("logs", name+".log") }
 
 // openState takes a directory, and fills it if it is new.
@@ -107,8 +117,8 @@ func (s *state) close() error {
 
 // fill reads the cell's authority and account, or makes them.
 func (s *state) fill() error {
-	from := time.Now().Add(-time.Hour)
-	pem, err := lasting(s.path("authority.pem"), false, func() ([]byte, error) {
+	from := time.Now().Add(-clockSkew)
+	pem, err := lasting(s.path(authorityName), false, func() ([]byte, error) {
 		s.fresh = true
 		a, err := ca.New(rand.Reader, deskCell, from, from.Add(validity))
 		if err != nil {
@@ -120,12 +130,44 @@ func (s *state) fill() error {
 		return err
 	}
 	if s.authority, err = ca.Load(pem); err != nil {
-		return fmt.Errorf("%s: %w", s.path("authority.pem"), err)
+		return fmt.Errorf("%s: %w", s.path(authorityName), err)
+	}
+	if err := s.fillAdmin(); err != nil {
+		return err
 	}
 	s.account, err = lasting(s.path("account"), false, func() ([]byte, error) {
 		return []byte("desk:" + rand.Text() + "\n"), nil
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	if id, secret, ok := strings.Cut(strings.TrimSpace(string(s.account)), ":"); !ok || id == "" || secret == "" {
+		return fmt.Errorf("%s: want ID:SECRET; without the file another is made", s.path("account"))
+	}
+	return nil
+}
+
+// fillAdmin reads the operator's certificate, or makes it.
+func (s *state) fillAdmin() error {
+	roots := s.authority.RootsPEM()
+	if err := write(s.path(rootsName), roots); err != nil {
+		return err
+	}
+	file := s.adminFile()
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return err
+	}
+	pem, err := lasting(file, s.fresh, func() ([]byte, error) {
+		from := time.Now()
+		return s.authority.Node(rand.Reader, meta.RoleAdmin, operatorName, from, from.Add(nodeValidity))
+	})
+	if err != nil {
+		return err
+	}
+	if s.admin, err = ca.NewIdentity(pem, roots); err != nil {
+		return fmt.Errorf("%s: %w; without the file another is made", file, err)
+	}
+	return nil
 }
 
 // furnish puts on a member's disk what its role reads.

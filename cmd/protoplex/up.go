@@ -21,6 +21,8 @@ const (
 	readyLimit = 60 * time.Second
 	shutLimit  = 5 * time.Second // for the proxy to accept no more
 	pollEvery  = 25 * time.Millisecond
+
+	secondThought = time.Second // before another interrupt means more than the first
 )
 
 type upOptions struct {
@@ -39,9 +41,11 @@ func upCommand() *cobra.Command {
 nodes, a Proxy with two processes, and an S3 store on disk for the lease. Each is a
 process of its own, which is started again if it ends, and has an address of its own
 out of 127.0.0.0/8; only localhost:PORT, and a page to try it at PORT+1, are meant for
-you. What is to last (certificates, the store) is in DIR, and so are the logs.
+you. What is to last (certificates, the store) is in DIR, and so are the logs; so is the
+certificate of an operator, for protoplex cell drain.
 
-An interrupt lets them finish and leave, in order; a second one kills them.`,
+An interrupt, or the end of its terminal, lets them finish and leave, in order; an
+interrupt a second later kills them.`,
 		Example: `  protoplex up
   curl -d hello http://localhost:8080/live/room-1/news`,
 		Args: cobra.NoArgs,
@@ -49,7 +53,15 @@ An interrupt lets them finish and leave, in order; a second one kills them.`,
 			if o.port < 1 || o.port > 65534 {
 				return status{statusUsage, fmt.Errorf("--port %d: want 1 to 65534", o.port)}
 			}
-			if err := up(c.Context(), o, c.OutOrStdout()); err != nil {
+			ctx := c.Context()
+			if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+				var stop func()
+				ctx, stop = signal.NotifyContext(ctx, syscall.SIGHUP)
+				defer stop()
+			}
+			// When those who read along are gone the cell leaves in order all the same.
+			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+			if err := up(ctx, o, c.OutOrStdout()); err != nil {
 				return status{statusBroken, err}
 			}
 			return nil
@@ -93,10 +105,12 @@ func up(ctx context.Context, o upOptions, out io.Writer) (err error) {
 		terminal.say(`
 publish    curl -d hello http://localhost:%d/live/room-1/news
 subscribe  ws://localhost:%[1]d/live/room-1, subprotocol live.espra.1
-try        http://localhost:%d/
+           by the name localhost: it serves no other host, such as 127.0.0.1
+try        http://localhost:%d/, a page for both
+operate    protoplex cell drain --as %s --seeds %s %s live-1
 logs       %s
 
-It is up. Ctrl-C ends it.`, o.port, o.port+1, state.logs())
+It is up. Ctrl-C ends it.`, o.port, o.port+1, operatorName, d.seeds(), state.dir, state.logs())
 		<-ctx.Done()
 	}
 	return d.leave(o.port)
@@ -124,10 +138,34 @@ func claimPorts(port int) (net.Listener, error) {
 
 func local(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
-// start starts all processes, and returns when what is published is taken.
+// start starts all processes, and returns when all of them serve and what is
+// published is taken.
 func (d *desk) start(ctx context.Context, port int) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, readyLimit,
-		fmt.Errorf("the cell is not up after %v; its logs are in %s", readyLimit, d.state.logs()))
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	go func() {
+		select {
+		case err := <-d.loops:
+			giveUp(err)
+		case <-ctx.Done():
+		}
+	}()
+	err := d.bring(ctx, port)
+	if errors.Is(err, errLate) {
+		for _, m := range members() {
+			if e := d.serving(ctx, m); e != nil {
+				err = fmt.Errorf("%w; %s: %w", err, m.name, e)
+			}
+		}
+		err = fmt.Errorf("%w; logs are in %s", err, d.state.logs())
+	}
+	return err
+}
+
+var errLate = fmt.Errorf("the cell is not up after %v", readyLimit)
+
+func (d *desk) bring(ctx context.Context, port int) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, readyLimit, errLate)
 	defer cancel()
 	d.run("store")
 	// Those who find no store would wait for a while before they look again.
@@ -149,6 +187,11 @@ func (d *desk) start(ctx context.Context, port int) error {
 		w.Body.Close()
 		return w.StatusCode
 	}
+	for _, m := range members() {
+		if err := poll(ctx, func() bool { return d.serving(ctx, m) == nil }); err != nil {
+			return err
+		}
+	}
 	return poll(ctx, func() bool {
 		// The Proxy has heard of a table, and the owner of a key answers, be it
 		// that it knows no such method.
@@ -162,18 +205,25 @@ func (d *desk) start(ctx context.Context, port int) error {
 
 // leave ends all processes in order: the Proxy lets nothing new in, the Live
 // nodes tell their subscribers, which lets the Proxy finish, and those they all
-// need go last. Another interrupt kills what is left.
+// need go last. Another interrupt kills what is left, unless it is a double of the
+// first.
 func (d *desk) leave(port int) error {
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(again)
 	left := make(chan struct{})
 	defer close(left)
+	began := time.Now()
 	go func() {
-		select {
-		case <-again:
-			d.kill()
-		case <-left:
+		for {
+			select {
+			case <-again:
+				if time.Since(began) >= secondThought {
+					d.kill()
+				}
+			case <-left:
+				return
+			}
 		}
 	}()
 

@@ -4,13 +4,16 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,6 +29,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/espra/protoplex/nodes/live"
+	"github.com/espra/protoplex/nodes/meta/ca"
 	"github.com/espra/protoplex/nodes/placement"
 )
 
@@ -97,6 +101,8 @@ func TestUp(t *testing.T) {
 	authority, err := os.ReadFile(filepath.Join(dir, "authority.pem"))
 	require.NoError(t, err)
 	require.NoError(t, up.cmd.Process.Signal(os.Interrupt))
+	up.await(t, `^leaving; `)
+	require.NoError(t, up.cmd.Process.Signal(os.Interrupt), "a key that bounces, or a program that tells both")
 	require.Equal(t, websocket.StatusServiceRestart, two.broken(ctx, t))
 	up.await(t, `^all have left$`)
 	require.NoError(t, up.cmd.Wait())
@@ -112,10 +118,58 @@ func TestUp(t *testing.T) {
 	now, err := os.ReadFile(filepath.Join(dir, "authority.pem"))
 	require.NoError(t, err)
 	require.Equal(t, authority, now)
-	require.NoError(t, up.cmd.Process.Signal(os.Interrupt))
+
+	// Its terminal is closed: they leave in order, and nobody hears of it.
+	require.NoError(t, up.out.Close())
+	require.NoError(t, up.cmd.Process.Signal(syscall.SIGHUP))
 	require.Equal(t, websocket.StatusServiceRestart, again.broken(ctx, t))
-	up.await(t, `^all have left$`)
-	require.NoError(t, up.cmd.Wait())
+	require.Equal(t, statusBroken, exitCode(t, up.cmd.Wait()))
+	require.Equal(t, "protoplex: write output: write /dev/stdout: broken pipe\n", up.errs.String())
+}
+
+// A cell that cannot come up says which of its processes does not start, why,
+// and where that one's log is.
+func TestUpSaysWhatFails(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	junk := []byte("junk\n")
+	for _, c := range []struct {
+		name  string
+		spoil func(t *testing.T, dir string, port int)
+		want  string // of the last line, where DIR is the folder
+	}{
+		{"certificate", func(t *testing.T, dir string, _ int) {
+			require.NoError(t, os.Mkdir(filepath.Join(dir, "live-1"), 0o700))
+			// With a new authority the members would be given new certificates.
+			authority, err := ca.New(rand.Reader, deskCell, time.Now(), time.Now().Add(validity))
+			require.NoError(t, err)
+			pem, err := authority.PEM()
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "authority.pem"), pem, 0o600))
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "live-1", certFile), junk, 0o600))
+		}, `^protoplex: live-1 does not start: exit status 1: live: .*/cell\.pem .*want one certificate.* \(DIR/logs/live-1\.log\)$`},
+		{"address", func(t *testing.T, _ string, port int) {
+			d := desk{base: netip.AddrFrom4([4]byte{127, byte(port >> 8), byte(port), 0})}
+			l, err := net.Listen("tcp", d.address("seed", metaPort))
+			require.NoError(t, err)
+			t.Cleanup(func() { l.Close() })
+		}, `^protoplex: seed does not start: exit status 1: .*address already in use \(DIR/logs/seed\.log\)$`},
+		{"account", func(t *testing.T, dir string, _ int) {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "account"), junk, 0o600))
+		}, `^protoplex: DIR/account: want ID:SECRET; `},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir, port := t.TempDir(), freePorts(t)
+			c.spoil(t, dir, port)
+			cmd := command(ctx, dir, port)
+			var errs bytes.Buffer
+			cmd.Stderr = &errs
+			out, err := cmd.Output()
+			require.Equal(t, statusBroken, exitCode(t, err), "%s%s", out, &errs)
+			require.NotContains(t, string(out), "It is up")
+			require.Regexp(t, strings.ReplaceAll(c.want, "DIR", regexp.QuoteMeta(dir)), strings.TrimSpace(errs.String()))
+		})
+	}
 }
 
 // Without --keep nothing is there before, and nothing after.
@@ -153,6 +207,8 @@ func TestShorten(t *testing.T) {
 // running is an up, which is read line by line.
 type running struct {
 	cmd   *exec.Cmd
+	out   io.Closer
+	errs  bytes.Buffer
 	lines *bufio.Scanner
 	pids  map[string]int // by name, as far as was read
 }
@@ -165,7 +221,8 @@ func command(ctx context.Context, dir string, port int, flags ...string) *exec.C
 
 func launch(ctx context.Context, t *testing.T, dir string, port int, flags ...string) *running {
 	cmd := command(ctx, dir, port, flags...)
-	cmd.Stderr = os.Stderr
+	r := &running{cmd: cmd, pids: map[string]int{}}
+	cmd.Stderr = &r.errs
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
@@ -175,7 +232,8 @@ func launch(ctx context.Context, t *testing.T, dir string, port int, flags ...st
 			_ = cmd.Wait()
 		}
 	})
-	return &running{cmd: cmd, lines: bufio.NewScanner(out), pids: map[string]int{}}
+	r.out, r.lines = out, bufio.NewScanner(out)
+	return r
 }
 
 func startUp(ctx context.Context, t *testing.T, dir string, port int) *running {
@@ -199,7 +257,7 @@ func (r *running) await(t *testing.T, line string) {
 			return
 		}
 	}
-	require.FailNow(t, "it ended without a line", "%s (%v)", line, r.lines.Err())
+	require.FailNow(t, "it ended without a line", "%s (%v) %s", line, r.lines.Err(), &r.errs)
 }
 
 func (r *running) pid(name string) int { return r.pids[name] }

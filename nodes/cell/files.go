@@ -49,7 +49,11 @@ func (o *Flags) Check() error {
 
 // Identity reads the certificates.
 func (o *Flags) Identity(m nodes.Machine) (*ca.Identity, *nodes.Credential, error) {
-	return ReadIdentity(m, o.Cert, o.Roots)
+	id, c, err := ReadIdentity(m, o.Cert, o.Roots)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--cell-cert, --cell-roots: %w", err)
+	}
+	return id, c, nil
 }
 
 // ReadIdentity reads a node's certificate and its cell's roots from the disk. The

@@ -11,10 +11,11 @@ import (
 	"github.com/espra/protoplex/nodes/meta/ca"
 )
 
-// Those who may order a node about: the Seed of the cell, and operators.
+// RoleAdmin is the role in the certificates of operators. They and the Seed of
+// the cell may order a node about.
 const (
+	RoleAdmin = "admin"
 	roleSeed  = "seed"
-	roleAdmin = "admin"
 )
 
 const (
@@ -25,7 +26,7 @@ const (
 // builtin are the routes that every node has, and those whose functions it was
 // given.
 func (s *server) builtin() []Route {
-	orders := []string{roleAdmin, roleSeed}
+	orders := []string{RoleAdmin, roleSeed}
 	routes := []Route{
 		{Pattern: "GET /health", Body: 1, Handler: http.HandlerFunc(s.serveHealth)},
 		{Pattern: "GET /status", Body: 1, Handler: http.HandlerFunc(s.serveStatus)},
@@ -44,7 +45,7 @@ func (s *server) builtin() []Route {
 	}
 	profiles := map[string]http.HandlerFunc{"": pprof.Index, "cmdline": pprof.Cmdline, "profile": pprof.Profile, "symbol": pprof.Symbol, "trace": pprof.Trace}
 	for name, handler := range profiles {
-		routes = append(routes, Route{Pattern: "GET /debug/pprof/" + name, Roles: []string{roleAdmin}, Body: 1, Time: 2 * maxProfile,
+		routes = append(routes, Route{Pattern: "GET /debug/pprof/" + name, Roles: []string{RoleAdmin}, Body: 1, Time: 2 * maxProfile,
 			Concurrency: 1, Handler: boundedProfile(handler)})
 	}
 	return routes

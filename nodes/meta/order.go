@@ -10,7 +10,8 @@ import (
 // Order begins the body of every request that changes a node's state.
 type Order struct {
 	// Epoch is that of the leadership under which the order is given. An
-	// operator gives the node's own, which its status tells.
+	// operator gives the node's own, which its status tells, or 1 to one that has
+	// heard of none.
 	Epoch uint64 `json:"epoch"`
 	// Revision counts the orders of this issuer in this epoch. An issuer sends
 	// them to a node one after another, and repeats one of which it does not know

@@ -68,6 +68,9 @@ func Serve(ctx context.Context, m nodes.Machine, c Config, stop <-chan struct{})
 	if c.Members == 0 {
 		c.Members = 2000
 	}
+	if c.Meta.Orders == nil {
+		c.Meta.Orders = meta.NewFence()
+	}
 	id := c.Meta.Identity.Name()
 	s := &seed{
 		m: m, c: c, name: id.Name,
@@ -229,6 +232,7 @@ func (s *seed) turn(ctx context.Context, lease nodes.Lease) nodes.Lease {
 	lease, err := s.c.Leases.Acquire(ctx, s.c.Lease, s.name, s.c.Term)
 	switch {
 	case err == nil:
+		_ = s.c.Meta.Orders.Hear(lease.Epoch) // an operator may have said a later one; this one is over then, for orders
 		s.post(acquired{lease.Epoch, lease.Until})
 		return lease
 	case errors.Is(err, nodes.ErrLeaseHeld):

@@ -16,9 +16,6 @@ import (
 	"github.com/espra/protoplex/nodes/placement"
 )
 
-// roleAdmin is that of operators.
-const roleAdmin = "admin"
-
 // Fact is what a Seed says of itself, as the fact "seed" of its status.
 type Fact struct {
 	State   string          `json:"state"` // understudy, settling, leading, frozen
@@ -73,8 +70,8 @@ func (s *seed) metaOptions() meta.Options {
 	o.Routes = append(slices.Clone(o.Routes),
 		// As many streams as members, and those that are about to be refused.
 		meta.Route{Pattern: "GET " + cell.Path, Concurrency: 2 * s.c.Members, Stream: s.stream},
-		meta.Route{Pattern: "POST " + cell.Path + "/drain", Roles: []string{roleAdmin}, Handler: http.HandlerFunc(s.drain)},
-		meta.Route{Pattern: "POST " + cell.Path + "/invalidate", Roles: []string{roleAdmin}, Body: 32 << 10, Handler: http.HandlerFunc(s.invalidate)},
+		meta.Route{Pattern: "POST " + cell.Path + "/drain", Roles: []string{meta.RoleAdmin}, Handler: http.HandlerFunc(s.drain)},
+		meta.Route{Pattern: "POST " + cell.Path + "/invalidate", Roles: []string{meta.RoleAdmin}, Body: 32 << 10, Handler: http.HandlerFunc(s.invalidate)},
 	)
 	return o
 }

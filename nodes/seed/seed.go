@@ -76,7 +76,7 @@ func Run(ctx context.Context, m nodes.Machine, args []string) error {
 	}
 	id, credential, err := cell.ReadIdentity(m, o.cert, o.roots)
 	if err != nil {
-		return fmt.Errorf("seed: %w", err)
+		return fmt.Errorf("seed: --cert, --roots: %w", err)
 	}
 	if name := id.Name(); name.Cell != o.cell || name.Role != cell.RoleSeed {
 		return fmt.Errorf("seed: the certificate is that of %s, not of a Seed of %s", name, o.cell)
