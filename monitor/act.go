@@ -127,6 +127,7 @@ func (v *vantage) bring(ctx context.Context) {
 	current := home.Current(v.hosts, v.homes, zones...)
 	want := home.Want(v.hosts, current, regions, v.cfg.HoldDown)
 	v.mu.Unlock()
+	served := home.Current(v.hosts, nil, zones...)
 
 	goal := fingerprint(want)
 	if a.planned != goal {
@@ -142,7 +143,7 @@ func (v *vantage) bring(ctx context.Context) {
 			v.once(s.name, s.err, "provider not readable")
 			continue
 		}
-		changes, err := home.Plan(v.hosts, want, regions, s.records, v.cfg.Guard)
+		changes, err := home.Plan(v.hosts, want, served, regions, s.records, v.cfg.Guard)
 		v.once(s.name, err, "plan refused")
 		errs[i] = err
 		if len(changes) > 0 {

@@ -46,10 +46,6 @@ type Plan struct {
 	wanted []zone.Record // as the provider will keep them
 }
 
-// minKept is how many records a zone counts at least for the guard: in a small
-// one, a few are a large part.
-const minKept = 10
-
 // markTTL: marks are read through the providers' APIs, hardly ever in DNS.
 const markTTL = time.Hour
 
@@ -262,7 +258,7 @@ func (p *planner) guard(c *Config) {
 		percent = p.permits.Percent
 	}
 	changes := slices.Concat(p.puts, p.swaps, p.cuts)
-	if err := zone.Guard(changes, max(p.kept, minKept), percent); err != nil {
+	if err := zone.Guard(changes, p.kept, percent); err != nil {
 		p.failf("%w; --percent N permits up to N %% this once", err)
 	}
 }
