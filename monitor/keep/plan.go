@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/espra/protoplex/monitor/zone"
+	"github.com/espra/protoplex/nodes/config"
 )
 
 // Permits are what an operator allows beyond the ordinary, each by name.
@@ -16,6 +17,23 @@ type Permits struct {
 	Percent int      // of the kept records to change or delete; 0 for the guard of the configuration
 	Adopt   []string // names whose foreign records become ours where they are in the way
 	Gap     []string // names that may be empty for a moment
+}
+
+// Check refuses names that the file does not have: somebody meant another.
+func (p Permits) Check(f *File) error {
+	var known []string
+	for _, r := range f.Records {
+		known = append(known, r.Name)
+	}
+	check := func(flag string, names []string) (errs error) {
+		for _, name := range names {
+			if !slices.Contains(known, name) {
+				errs = errors.Join(errs, fmt.Errorf("%s %q: no such name in %s%s", flag, config.Clip(name), f.name, config.Suggest(name, known)))
+			}
+		}
+		return errs
+	}
+	return errors.Join(check("--adopt", p.Adopt), check("--gap", p.Gap))
 }
 
 // Why a plan is refused, beside zone.ErrGuard and zone.ErrUnfit.
@@ -251,7 +269,8 @@ func (p *planner) order() {
 }
 
 // guard judges what happens to records that are ours already. Marks do not
-// count.
+// count. That all go is permitted by nothing but a word for this once, however few
+// they are: it is what the file of another zone would do.
 func (p *planner) guard(c *Config) {
 	percent := c.Guard
 	if p.permits.Percent > 0 {
@@ -260,6 +279,8 @@ func (p *planner) guard(c *Config) {
 	changes := slices.Concat(p.puts, p.swaps, p.cuts)
 	if err := zone.Guard(changes, p.kept, percent); err != nil {
 		p.failf("%w; --percent N permits up to N %% this once", err)
+	} else if len(p.cuts) > 0 && len(p.cuts) == p.kept && p.permits.Percent < 100 {
+		p.failf("%w: all that is kept would go; --percent 100 permits it this once", zone.ErrGuard)
 	}
 }
 
