@@ -23,12 +23,13 @@ import (
 const maxPlanAge = 30 * time.Second
 
 // The actor's pace follows that of the probes.
-func (c *Config) readBack() time.Duration   { return 2 * c.Probe }      // one act waits so long for the name servers
-func (c *Config) lookPause() time.Duration  { return c.Probe / 5 }      // between two looks at them
-func (c *Config) retryPause() time.Duration { return c.Probe }          // between two acts that left something to do
-func (c *Config) stuckAfter() time.Duration { return 3 * c.ActorDelay } // others may fare better than this vantage
-func (c *Config) glance() time.Duration     { return 6 * c.Probe }      // the same, while names are down
-func (c *Config) reconcile() time.Duration  { return 30 * c.Probe }     // between two looks at zones that were right
+func (c *Config) readBack() time.Duration   { return 2 * c.Probe }        // one act waits so long for the name servers
+func (c *Config) lookPause() time.Duration  { return c.Probe / 5 }        // between two looks at them
+func (c *Config) retryPause() time.Duration { return c.Probe }            // between two acts that left something to do
+func (c *Config) stuckAfter() time.Duration { return 3 * c.ActorDelay }   // others may fare better than this vantage
+func (c *Config) slowAfter() time.Duration  { return 9 * c.stuckAfter() } // what may pass is told of then, and not before
+func (c *Config) glance() time.Duration     { return 6 * c.Probe }        // the same, while names are down
+func (c *Config) reconcile() time.Duration  { return 30 * c.Probe }       // between two looks at zones that were right
 
 // actor is what the acting goroutine remembers.
 type actor struct {
@@ -39,9 +40,10 @@ type actor struct {
 	glanced  time.Duration // when it was last looked at because something is wrong with names
 	planned  string        // last plan logged
 	refused  map[string]string
-	changed  map[string]bool // hosts whose records this vantage changed to get there
-	shown    map[string]bool // providers whose servers show it
-	attempts uint64          // counts DNS questions
+	changed  map[string]bool          // hosts whose records this vantage changed to get there
+	shown    map[string]bool          // providers whose servers show it
+	behind   map[string]time.Duration // the others, since when
+	attempts uint64                   // counts DNS questions
 }
 
 // fingerprint is equal for equal homes.
@@ -87,7 +89,7 @@ func (v *vantage) act(ctx context.Context) {
 	if a.due != due || a.shown == nil {
 		a.due, a.since, a.next = due, now, now
 		if a.shown == nil {
-			a.changed, a.shown, a.refused = map[string]bool{}, map[string]bool{}, map[string]string{}
+			a.changed, a.shown, a.refused, a.behind = map[string]bool{}, map[string]bool{}, map[string]string{}, map[string]time.Duration{}
 		}
 		v.mu.Lock()
 		v.stuck, v.stuckAt = "", now // what blocked the last move need not block this one
@@ -127,10 +129,11 @@ func (v *vantage) bring(ctx context.Context) {
 	current := home.Current(v.hosts, v.homes, zones...)
 	want := home.Want(v.hosts, current, regions, v.cfg.HoldDown)
 	v.mu.Unlock()
+	served := home.Current(v.hosts, nil, zones...)
 
 	goal := fingerprint(want)
 	if a.planned != goal {
-		a.planned, a.changed, a.shown, a.refused = goal, map[string]bool{}, map[string]bool{}, map[string]string{}
+		a.planned, a.changed, a.shown, a.refused, a.behind = goal, map[string]bool{}, map[string]bool{}, map[string]string{}, map[string]time.Duration{}
 	}
 	if len(want) == 0 {
 		return // nothing is known yet
@@ -142,7 +145,7 @@ func (v *vantage) bring(ctx context.Context) {
 			v.once(s.name, s.err, "provider not readable")
 			continue
 		}
-		changes, err := home.Plan(v.hosts, want, regions, s.records, v.cfg.Guard)
+		changes, err := home.Plan(v.hosts, want, served, regions, s.records, v.cfg.Guard)
 		v.once(s.name, err, "plan refused")
 		errs[i] = err
 		if len(changes) > 0 {
@@ -197,7 +200,7 @@ func (v *vantage) bring(ctx context.Context) {
 		}
 		all = all && shown[i]
 	}
-	v.stick(want, views, errs)
+	v.stick(want, views, errs, shown)
 	if all {
 		v.settle(want)
 	}
@@ -232,16 +235,35 @@ func (v *vantage) settle(want map[string]home.Home) {
 	}
 }
 
-// stick keeps what no retry will help with: whoever was paged for the region
-// must hear that its names do not move.
-func (v *vantage) stick(want map[string]home.Home, views []view, errs []error) {
+// stick keeps what no retry will help with, or has helped with for long: whoever was
+// paged for the region must hear that its names do not move.
+func (v *vantage) stick(want map[string]home.Home, views []view, errs []error, shown []bool) {
 	var reasons []string
+	now := v.m.Elapsed()
+	v.mu.Lock()
+	quiet := v.settled == fingerprint(want) // then nobody waits for a provider
+	v.mu.Unlock()
 	for i, s := range views {
-		if why := needsPerson(errs[i]); why != "" {
+		since, ok := v.actor.behind[s.name]
+		switch {
+		case shown[i]:
+			delete(v.actor.behind, s.name)
+		case !ok:
+			v.actor.behind[s.name], since = now, now
+		}
+		why := needsPerson(errs[i])
+		switch {
+		case why != "" || quiet || shown[i] || now-since < v.cfg.slowAfter():
+		case errs[i] != nil:
+			why = "takes no change"
+		default:
+			why = "does not serve the change"
+		}
+		if why != "" {
 			reasons = append(reasons, s.name+" "+why)
 		}
 	}
-	stuck, now := strings.Join(reasons, ", "), v.m.Elapsed()
+	stuck := strings.Join(reasons, ", ")
 	v.mu.Lock()
 	news := stuck != v.stuck
 	if v.stuck == "" {
@@ -260,6 +282,10 @@ func needsPerson(err error) string {
 	switch {
 	case errors.Is(err, zone.ErrDenied):
 		return "denies our key"
+	case errors.Is(err, zone.ErrNotFound):
+		return "has no such zone"
+	case errors.Is(err, zone.ErrMalformed):
+		return "answers nonsense"
 	case errors.Is(err, zone.ErrConflict):
 		return "refuses the change"
 	case errors.Is(err, zone.ErrGuard):

@@ -191,6 +191,12 @@ func (f *checker) providers(c *Config) {
 		}
 		f.url(path+".url", p.URL)
 		f.file(path+".token", p.Token)
+		for _, host := range c.homeHosts() {
+			if p.Zone == "" || !dns.IsSubDomain(dns.Fqdn(p.Zone), dns.Fqdn(host)) {
+				f.Failf(path+".zone", "the home %s is not in %q", config.Clip(host), config.Clip(p.Zone))
+				break
+			}
+		}
 		if len(p.Authorities) == 0 {
 			f.Failf(path+".authorities", "at least one is needed, to read back")
 		}

@@ -55,7 +55,7 @@ type Config struct {
 
 	Homes     []HomeConfig `yaml:"homes,omitempty"`
 	Providers []Provider   `yaml:"dns,omitempty"`
-	Guard     int          `yaml:"guard,omitempty"` // percent of a zone that one plan may change or delete
+	Guard     int          `yaml:"guard,omitempty"` // percent of a zone that one plan may change or delete without a verdict that explains it
 
 	SMS      []sms.Provider  `yaml:"sms,omitempty"` // in the order in which to ask them
 	Admins   []Admin         `yaml:"admins,omitempty"`

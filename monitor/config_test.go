@@ -54,6 +54,7 @@ func TestConfigErrors(t *testing.T) {
 		{"guard: 30", "guard: 0", "guard: 0 is no percentage from 1 to 100"},
 		{"close-after: 3", "close-after: 0", "must be at least 1"},
 		{"- name: linode\n", "- name: slicehost\n", `dns[0].name: "slicehost" is neither linode nor digitalocean`},
+		{"zone: espra.com\n    authorities", "zone: espra.cmo\n    authorities", `dns[0].zone: the home www.espra.com is not in "espra.cmo"`},
 		{"key: /etc", "key: etc", "not an absolute file name"},
 		{"name: apex", "name: us-east", `targets[3].name: another subject is "us-east"`},
 		{"name: apex", "name: Apex!", "must be 1 to 40"},

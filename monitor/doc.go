@@ -33,7 +33,7 @@
 // What may fail: peers, providers, name servers and SMS gateways may all be
 // away or slow for as long as they like; each is tried again, apart from the
 // others, and the incident's story says what is half done. What only a person
-// can mend is told to those who were paged.
+// can mend, or has kept names from moving for long, is told to those who were paged.
 //
 // Start reading at Run, then vantage.round, vantage.decide, vantage.page and
 // vantage.act; Incident is what they share.

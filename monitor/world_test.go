@@ -180,6 +180,8 @@ type memoryZone struct {
 	mu      sync.Mutex
 	records []zone.Record
 	next    int
+	fail    error // of whatever is asked
+	writes  error // of changes only
 }
 
 type seatZone struct{ seat *seat }
@@ -188,6 +190,9 @@ func (z seatZone) do(f func(m *memoryZone) error) error {
 	m := z.seat.world.zone
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.fail != nil {
+		return m.fail
+	}
 	var err error
 	if dead := z.seat.life.effect(func() { err = f(m) }); dead != nil {
 		return dead
@@ -214,6 +219,9 @@ func (z seatZone) Create(_ context.Context, r zone.Record) error {
 
 func (z seatZone) at(id string, f func(m *memoryZone, k int)) error {
 	return z.do(func(m *memoryZone) error {
+		if m.writes != nil {
+			return m.writes
+		}
 		k := slices.IndexFunc(m.records, func(r zone.Record) bool { return r.ID == id })
 		if k < 0 {
 			return zone.ErrNotFound

@@ -57,6 +57,9 @@ func (o *dnsOptions) keeper(c *cobra.Command, file string) (*keep.Keeper, error)
 	if err != nil {
 		return nil, err
 	}
+	if err := o.permits.Check(zone); err != nil {
+		return nil, status{statusUsage, err}
+	}
 	var mu sync.Mutex
 	progress := c.ErrOrStderr()
 	k, err := keep.New(m, cfg, zone, o.providers, func(line string) {

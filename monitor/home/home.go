@@ -2,8 +2,9 @@
 // a zone so that the zone says so.
 //
 // It promises to be pure, never to point a host at a region that is not up by
-// verdict, never to leave a name empty, and to touch only what is marked as the
-// monitors' own. What may fail is a plan: ErrForeign and zone.ErrGuard want a person,
+// verdict, never to leave a name empty, to touch only what is marked as the
+// monitors' own, and to change no large part of a zone without a verdict that
+// explains it. What may fail is a plan: ErrForeign and zone.ErrGuard want a person,
 // ErrStale a fresh reading. Start at Want and Plan.
 //
 // The home of a host is a TXT record at _home.<host>, such as
@@ -163,16 +164,22 @@ var (
 )
 
 // Plan gives the fewest changes that make the zone say what is wanted, in the
-// order in which to make them. Hosts that must not be changed are left out and
-// reported in the error, beside the changes for the others. Only zone.ErrGuard
-// stops all: updates and deletions beyond guard percent of the zone's records.
+// order in which to make them. Shown are the homes that any provider shows. Hosts
+// that must not be changed are left out and reported in the error, beside the
+// changes for the others.
+//
+// To move every host of a region that is lost is what plans are for, however small
+// the zone. So the guard, in percent of the zone's records, is for what nothing
+// explains, such as homes that only a damaged memory knows, and for deletions:
+// beyond it all of these are left out, with zone.ErrGuard.
 //
 // The home is written before the address. A move that stops between the two
 // has then recorded its epoch, so that whoever comes next completes this move
 // instead of starting another; and the old region gives the host up before the
 // new one is sent its clients, so that no two serve it at once.
-func Plan(hosts []Host, want map[string]Home, regions map[string]Region, records []zone.Record, guard int) ([]Change, error) {
-	var changes, deletions []Change
+func Plan(hosts []Host, want, shown map[string]Home, regions map[string]Region, records []zone.Record, guard int) ([]Change, error) {
+	var changes, deletions, explained []Change
+	var counted []zone.Change
 	var errs error
 	for _, host := range hosts {
 		h, ok := want[host.Name]
@@ -189,16 +196,63 @@ func Plan(hosts []Host, want map[string]Home, regions map[string]Region, records
 		}
 		changes = append(changes, puts...)
 		deletions = append(deletions, cuts...)
+		if host.explained(puts, h, shown[host.Name], regions) {
+			explained = append(explained, puts...)
+		} else {
+			counted = append(counted, steps(puts)...)
+		}
+		counted = append(counted, steps(cuts)...)
 	}
-	changes = append(changes, deletions...)
-	steps := make([]zone.Change, len(changes))
-	for i, c := range changes {
-		steps[i] = c.Change
+	size := 0 // the same at all providers: some list their own SOA and NS records
+	for _, r := range records {
+		if r.Type != "SOA" && r.Type != "NS" {
+			size++
+		}
 	}
-	if err := zone.Guard(steps, len(records), guard); err != nil {
-		return nil, errors.Join(errs, err)
+	if err := zone.Guard(counted, size, guard); err != nil {
+		return explained, errors.Join(errs, err)
 	}
-	return changes, errs
+	return append(changes, deletions...), errs
+}
+
+// explained says that there is a reason for each change: the region that the record
+// names is lost, or one that the host prefers less, or a provider shows already what
+// is wanted.
+func (h Host) explained(puts []Change, want, shown Home, regions map[string]Region) bool {
+	for _, c := range puts {
+		at := slices.Index(h.Regions, h.says(c.Was))
+		home := slices.Index(h.Regions, want.Region)
+		switch {
+		case c.Op == zone.Create:
+		case at < 0:
+			return false
+		case shown != want && home > at && !regions[h.Regions[at]].Down:
+			return false
+		}
+	}
+	return true
+}
+
+// says gives the region that a record names, or "".
+func (h Host) says(r zone.Record) string {
+	if r.Type == "TXT" {
+		home, _ := Parse(r.Value)
+		return home.Region
+	}
+	for _, region := range h.Regions {
+		if h.Balancers[region] == r.Value {
+			return region
+		}
+	}
+	return ""
+}
+
+func steps(changes []Change) []zone.Change {
+	var steps []zone.Change
+	for _, c := range changes {
+		steps = append(steps, c.Change)
+	}
+	return steps
 }
 
 // planOne gives what to put and what to take away afterwards for one host.

@@ -80,7 +80,7 @@ func TestCurrent(t *testing.T) {
 	}
 }
 
-// fill makes a zone big enough for the guard.
+// fill puts the records among others.
 func fill(records ...zone.Record) []zone.Record {
 	for i := range 10 {
 		records = append(records, zone.Record{ID: fmt.Sprint("f", i), Name: fmt.Sprint("h", i, ".espra.com"), Type: "A", Value: "192.0.2.1"})
@@ -130,14 +130,79 @@ func TestPlan(t *testing.T) {
 		{"not ours: another type", fill(txt("1", us1), zone.Record{Name: www.Name, Type: "A", Value: "192.0.2.9"}), up, nil, home.ErrForeign},
 		{"never to an unchecked region", fill(txt("1", us1), cname("2", us)), unknown, nil, home.ErrUnchecked},
 		{"the zone is ahead", fill(txt("1", "v=home1 region=us-east epoch=3"), cname("2", us)), up, nil, home.ErrStale},
-		{"too much of the zone", []zone.Record{txt("1", us1), cname("2", us), txt("3", "hello")}, up, nil, zone.ErrGuard},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			want := map[string]home.Home{www.Name: {Region: "eu-west", Epoch: 2}}
-			got, err := home.Plan(hosts, want, map[string]home.Region{"eu-west": tt.west}, tt.records, 30)
+			regions := map[string]home.Region{"us-east": down, "eu-west": tt.west}
+			got, err := home.Plan(hosts, want, nil, regions, tt.records, 30)
 			require.ErrorIs(t, err, tt.err)
 			require.Empty(t, cmp.Diff(tt.want, got))
+		})
+	}
+}
+
+// The guard stops what nothing explains, never the move of a region, whatever part
+// of the zone its hosts are.
+func TestPlanGuard(t *testing.T) {
+	const us, eu, mars = "us-east", "eu-west", "mars"
+	lost := map[string]home.Region{us: down, eu: up}
+	well := map[string]home.Region{us: up, eu: up}
+	at := func(region string, epoch uint64) home.Home { return home.Home{Region: region, Epoch: epoch} }
+	tests := []struct {
+		name    string
+		mark    home.Home
+		address string
+		twice   bool // there is a second, older mark
+		shown   home.Home
+		want    home.Home
+		regions map[string]home.Region
+		plan    int // changes for each host
+		err     error
+	}{
+		{"away from a region that is lost", at(us, 1), "us-east.elb", false, at(us, 1), at(eu, 2), lost, 2, nil},
+		{"away again, before it was home", at(eu, 2), "eu-west.elb", false, at(eu, 2), at(us, 3), map[string]home.Region{us: up, eu: down}, 2, nil},
+		{"home", at(eu, 2), "eu-west.elb", false, at(eu, 2), at(us, 3), well, 2, nil},
+		{"after another provider, though the region is back", at(us, 1), "us-east.elb", false, at(eu, 2), at(eu, 2), well, 2, nil},
+		{"to the end of a half-made move", at(eu, 2), "us-east.elb", false, at(eu, 2), at(eu, 2), well, 1, nil},
+		{"anew", home.Home{}, "", false, home.Home{}, at(eu, 2), well, 2, nil},
+		{"by memory alone", at(us, 1), "us-east.elb", false, at(us, 1), at(eu, 2), well, 0, zone.ErrGuard},
+		{"from a region that was taken out of the configuration", at(mars, 1), "mars.elb", false, at(mars, 1), at(us, 2), well, 0, zone.ErrGuard},
+		{"back, what somebody changed by hand", at(us, 1), "page.cdn.example", false, at(us, 1), at(us, 1), well, 0, zone.ErrGuard},
+		{"away, and doubles go", at(us, 1), "us-east.elb", true, at(us, 1), at(eu, 2), lost, 2, zone.ErrGuard},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			plan := func(n, guard int) ([]home.Change, error) {
+				var hosts []home.Host
+				records := []zone.Record{{ID: "soa", Name: "espra.com", Type: "SOA"}, {ID: "mx", Name: "espra.com", Type: "MX"}}
+				for range 9 {
+					records = append(records, zone.Record{ID: fmt.Sprint("ns", len(records)), Name: "espra.com", Type: "NS"})
+				}
+				want, shown := map[string]home.Home{}, map[string]home.Home{}
+				for i := range n {
+					h := home.Host{Name: fmt.Sprintf("h%d.espra.com", i), Regions: []string{us, eu}, TTL: time.Minute,
+						Balancers: map[string]string{us: "us-east.elb", eu: "eu-west.elb"}}
+					hosts = append(hosts, h)
+					want[h.Name], shown[h.Name] = tt.want, tt.shown
+					for k, r := range []zone.Record{{Name: h.Mark(), Type: "TXT", Value: tt.mark.String()}, {Name: h.Name, Type: "CNAME", Value: tt.address},
+						{Name: h.Mark(), Type: "TXT", Value: "v=home1 region=mars epoch=1"}} {
+						if r.ID = fmt.Sprint(i, "-", k); tt.mark.Epoch > 0 && (k < 2 || tt.twice) {
+							records = append(records, r)
+						}
+					}
+				}
+				return home.Plan(hosts, want, shown, tt.regions, records, guard)
+			}
+			got, err := plan(5, 30)
+			require.ErrorIs(t, err, tt.err)
+			require.Len(t, got, 5*tt.plan)
+			got, err = plan(5, 100)
+			require.NoError(t, err, "with the override")
+			require.GreaterOrEqual(t, len(got), 5*max(tt.plan, 1))
+			got, err = plan(1, 30)
+			require.NoError(t, err, "one host is never a large part")
+			require.GreaterOrEqual(t, len(got), max(tt.plan, 1))
 		})
 	}
 }
@@ -151,7 +216,7 @@ func TestPlanResumes(t *testing.T) {
 		records := start
 		for range 2 {
 			want := home.Want(hosts, home.Current(hosts, nil, records), regions, holdDown)
-			plan, err := home.Plan(hosts, want, regions, records, 30)
+			plan, err := home.Plan(hosts, want, nil, regions, records, 30)
 			require.NoError(t, err)
 			for _, c := range plan[:min(stop, len(plan))] {
 				records = apply(records, c)

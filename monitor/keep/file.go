@@ -54,6 +54,10 @@ func parseFile(name, text string, c *Config) (*File, error) {
 		return nil, f.errs.Sorted()
 	}
 	out := f.check(entries, c)
+	if len(out.Records) == 0 && len(f.errs) == 0 {
+		// One that was truncated would have all that is kept deleted.
+		f.failf(config.Pos{Line: 1, Column: 1}, "no records to keep in it")
+	}
 	if len(f.errs) > 0 {
 		return nil, f.errs.Sorted()
 	}

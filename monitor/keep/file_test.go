@@ -89,6 +89,14 @@ func TestBadFile(t *testing.T) {
 	}
 }
 
+// A file that was truncated says that nothing is to be kept, and nobody means that.
+func TestFileWithoutRecords(t *testing.T) {
+	for _, text := range []string{"", "\n; nothing\n", "$TTL 1h\n@ SOA ns1.linode.com. hostmaster 1 1 1 1 1\n@ NS ns1.linode.com.\n"} {
+		_, err := parseFile("z", text, testConfig(t))
+		require.EqualError(t, err, "z:1:1: no records to keep in it", text)
+	}
+}
+
 func TestWarnings(t *testing.T) {
 	f, err := parseFile("z", "a 10 A 192.0.2.1\nb 2d A 192.0.2.1\n@ 1h NS ns1.linode.com.\n", testConfig(t))
 	require.NoError(t, err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/espra/protoplex/monitor/zone"
+	"github.com/espra/protoplex/nodes/config"
 )
 
 // Permits are what an operator allows beyond the ordinary, each by name.
@@ -16,6 +17,23 @@ type Permits struct {
 	Percent int      // of the kept records to change or delete; 0 for the guard of the configuration
 	Adopt   []string // names whose foreign records become ours where they are in the way
 	Gap     []string // names that may be empty for a moment
+}
+
+// Check refuses names that the file does not have: somebody meant another.
+func (p Permits) Check(f *File) error {
+	var known []string
+	for _, r := range f.Records {
+		known = append(known, r.Name)
+	}
+	check := func(flag string, names []string) (errs error) {
+		for _, name := range names {
+			if !slices.Contains(known, name) {
+				errs = errors.Join(errs, fmt.Errorf("%s %q: no such name in %s%s", flag, config.Clip(name), f.name, config.Suggest(name, known)))
+			}
+		}
+		return errs
+	}
+	return errors.Join(check("--adopt", p.Adopt), check("--gap", p.Gap))
 }
 
 // Why a plan is refused, beside zone.ErrGuard and zone.ErrUnfit.
@@ -45,10 +63,6 @@ type Plan struct {
 
 	wanted []zone.Record // as the provider will keep them
 }
-
-// minKept is how many records a zone counts at least for the guard: in a small
-// one, a few are a large part.
-const minKept = 10
 
 // markTTL: marks are read through the providers' APIs, hardly ever in DNS.
 const markTTL = time.Hour
@@ -255,15 +269,18 @@ func (p *planner) order() {
 }
 
 // guard judges what happens to records that are ours already. Marks do not
-// count.
+// count. That all go is permitted by nothing but a word for this once, however few
+// they are: it is what the file of another zone would do.
 func (p *planner) guard(c *Config) {
 	percent := c.Guard
 	if p.permits.Percent > 0 {
 		percent = p.permits.Percent
 	}
 	changes := slices.Concat(p.puts, p.swaps, p.cuts)
-	if err := zone.Guard(changes, max(p.kept, minKept), percent); err != nil {
+	if err := zone.Guard(changes, p.kept, percent); err != nil {
 		p.failf("%w; --percent N permits up to N %% this once", err)
+	} else if len(p.cuts) > 0 && len(p.cuts) == p.kept && p.permits.Percent < 100 {
+		p.failf("%w: all that is kept would go; --percent 100 permits it this once", zone.ErrGuard)
 	}
 }
 

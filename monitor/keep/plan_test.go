@@ -155,7 +155,10 @@ a.espra.com A 192.0.2.1`
 		"guard":              {many, "a A 192.0.2.1", Permits{}, zone.ErrGuard},
 		"guard, not enough":  {many, "a A 192.0.2.1", Permits{Percent: 90}, zone.ErrGuard},
 		"guard, permitted":   {many, "a A 192.0.2.1", Permits{Percent: 92}, nil},
-		"all of a few":       {owned, "", Permits{}, nil},
+		"most of a few":      {owned + "\na.espra.com A 192.0.2.2\na.espra.com A 192.0.2.3", "a A 192.0.2.1", Permits{}, nil},
+		"all of a few":       {owned, "b A 192.0.2.1", Permits{}, zone.ErrGuard},
+		"all, not enough":    {owned, "b A 192.0.2.1", Permits{Percent: 99}, zone.ErrGuard},
+		"all, permitted":     {owned, "b A 192.0.2.1", Permits{Percent: 100}, nil},
 		"another's mark, us": {theirs, "b A 192.0.2.1", Permits{}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -165,4 +168,13 @@ a.espra.com A 192.0.2.1`
 			require.ErrorIs(t, err, c.want)
 		})
 	}
+}
+
+// A name that is permitted something and is not in the file is a mistake.
+func TestPermitsNameTheFile(t *testing.T) {
+	f, err := parseFile("z", "$TTL 1h\napi A 192.0.2.1\n", testConfig(t))
+	require.NoError(t, err)
+	require.NoError(t, Permits{Adopt: []string{"api.espra.com"}, Gap: []string{"api.espra.com"}}.Check(f))
+	require.EqualError(t, Permits{Adopt: []string{"apo.espra.com"}}.Check(f), `--adopt "apo.espra.com": no such name in z; did you mean api.espra.com?`)
+	require.EqualError(t, Permits{Gap: []string{"api"}}.Check(f), `--gap "api": no such name in z`)
 }

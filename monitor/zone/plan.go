@@ -83,17 +83,21 @@ func Replace(have, want []Record, same func(have, want Record) bool) (puts, cuts
 // ErrGuard is returned for a plan that is more likely a mistake than a duty.
 var ErrGuard = errors.New("zone: too large a part of the zone")
 
-// Guard refuses changes whose updates and deletions pass a percentage of so many
-// records.
-func Guard(changes []Change, records, percent int) error {
-	touched := 0
+// few is how many records count at least for the guard: of a small zone, one name is
+// a large part.
+const few = 10
+
+// Guard refuses changes whose updates and deletions pass a percentage of the records
+// that there are.
+func Guard(changes []Change, have, percent int) error {
+	touched, records := 0, max(have, few)
 	for _, c := range changes {
 		if c.Op != Create {
 			touched++
 		}
 	}
 	if touched*100 > percent*records {
-		return fmt.Errorf("%w: %d of %d records, guard %d %%", ErrGuard, touched, records, percent)
+		return fmt.Errorf("%w: %d of %d records, guard %d %%", ErrGuard, touched, have, percent)
 	}
 	return nil
 }

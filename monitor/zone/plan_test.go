@@ -59,6 +59,8 @@ func TestGuard(t *testing.T) {
 	require.NoError(t, zone.Guard(changes, 20, 30))
 	require.ErrorIs(t, zone.Guard(changes, 19, 30), zone.ErrGuard)
 	require.NoError(t, zone.Guard(changes[2:3], 0, 30))
+	require.NoError(t, zone.Guard(changes[:4], 2, 30), "of a few records")
+	require.EqualError(t, zone.Guard(changes, 8, 30), "zone: too large a part of the zone: 6 of 8 records, guard 30 %")
 }
 
 func TestFromRR(t *testing.T) {
