@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -111,4 +112,31 @@ func TestStuckIsTold(t *testing.T) {
 			require.Len(t, w.gateway.to(ana, "ESPRA STUCK"), 1)
 		})
 	}
+}
+
+// What comes again with every retry is told once, so that the story of an incident
+// has room for the rest.
+func TestRetriesAreToldOnce(t *testing.T) {
+	w := newWorld(t, nil)
+	w.serve()
+	w.run(2 * time.Minute)
+	w.zone.writes = errors.New("503 Service Unavailable")
+	w.lose("us-east")
+	w.run(5 * time.Minute)
+	told := func(what, text string) (n int) {
+		for _, m := range w.vantages[0].incidents["us-east"].Moments {
+			if strings.HasPrefix(m.What, what) && strings.Contains(m.Text, text) {
+				n++
+			}
+		}
+		return n
+	}
+	require.Equal(t, 1, told("plan", "www.espra.com to eu-west, epoch 2"))
+	require.Equal(t, 1, told("half changed", "linode: 0 of 2: "))
+	w.zone.writes = errors.New("500 Internal Server Error")
+	w.run(time.Minute)
+	require.Equal(t, 2, told("half changed", ""), "another error is news")
+	w.zone.writes = nil
+	w.run(time.Minute)
+	require.Equal(t, 1, told("home ", "www.espra.com: eu-west, epoch 2"), "set, or confirmed if another vantage did it")
 }
