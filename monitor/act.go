@@ -91,8 +91,8 @@ func (v *vantage) act(ctx context.Context) {
 		}
 		a.glanced = now
 	}
-	if known && due == settled && v.ahead() > 0 {
-		return // looking after a quiet zone is the first vantage's work
+	if known && due == settled && v.ahead() > 0 && now-a.looked < v.cfg.SilentAfter && !v.isClosed() {
+		return // looking after a quiet zone is the first vantage's work; the others try their keys
 	}
 	if a.due != due || a.shown == nil {
 		a.due, a.since, a.next = due, now, now
@@ -108,6 +108,41 @@ func (v *vantage) act(ctx context.Context) {
 	}
 	v.bring(ctx)
 	a.next = v.m.Elapsed() + v.cfg.retryPause()
+}
+
+// tryZones adds, in the way of a probe, what was wrong with a zone when this vantage
+// last tried: a key that is denied is nobody's loss until a region is lost, and then
+// it is too late. Of a zone with which nothing was ever wrong nothing is said.
+func (v *vantage) tryZones(next *round, last round, at time.Time) {
+	if !next.controls {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, p := range v.zones {
+		name, why := zonePrefix+p.name, v.closed[p.name]
+		was, told := last.results[name]
+		if why == "" && !told {
+			continue
+		}
+		was.Target = name
+		next.results[name] = was.Then(why == "", at)
+		if why != "" {
+			next.saw[name] = p.name + " " + why
+		}
+	}
+}
+
+// isClosed says that some vantage cannot open a zone, so that all should try.
+func (v *vantage) isClosed() bool {
+	for _, e := range v.board.Latest() {
+		for _, r := range e.Results {
+			if strings.HasPrefix(r.Target, zonePrefix) && !r.OK {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // namesDown says whether any target of DNS is down by verdict: somebody may have
@@ -266,6 +301,9 @@ func (v *vantage) stick(want map[string]home.Home, views []view, errs []error, s
 			v.actor.behind[s.name], since = now, now
 		}
 		why := needsPerson(errs[i])
+		v.mu.Lock()
+		v.closed[s.name] = why
+		v.mu.Unlock()
 		switch {
 		case why != "" || quiet || shown[i] || now-since < v.cfg.slowAfter():
 		case errs[i] != nil:
