@@ -33,13 +33,15 @@ func (c *Config) reconcile() time.Duration  { return 30 * c.Probe }       // bet
 
 // actor is what the acting goroutine remembers.
 type actor struct {
-	due      string        // fingerprint of the homes that are to be
-	since    time.Duration // when they became so
-	next     time.Duration // not before
-	looked   time.Duration // when all was last found to be right
-	glanced  time.Duration // when it was last looked at because something is wrong with names
-	planned  string        // last plan logged
-	refused  map[string]string
+	due      string                   // fingerprint of the homes that are to be
+	since    time.Duration            // when they became so
+	next     time.Duration            // not before
+	looked   time.Duration            // when all was last found to be right
+	glanced  time.Duration            // when it was last looked at because something is wrong with names
+	planned  string                   // last plan logged
+	told     map[string]home.Home     // plans logged, by host, until all servers show them
+	refused  map[string]string        // what was last logged of each provider that refuses
+	halves   map[string]string        // and of each that takes a part
 	changed  map[string]bool          // hosts whose records this vantage changed to get there
 	shown    map[string]bool          // providers whose servers show it
 	behind   map[string]time.Duration // the others, since when
@@ -53,6 +55,12 @@ func fingerprint(homes map[string]home.Home) string {
 		fmt.Fprintf(&b, "%s %s;", host, homes[host])
 	}
 	return b.String()
+}
+
+// begin forgets what belongs to another plan.
+func (a *actor) begin(goal string) {
+	a.planned, a.changed, a.shown, a.behind = goal, map[string]bool{}, map[string]bool{}, map[string]time.Duration{}
+	a.told, a.refused, a.halves = map[string]home.Home{}, map[string]string{}, map[string]string{}
 }
 
 // view is what one provider holds.
@@ -83,13 +91,13 @@ func (v *vantage) act(ctx context.Context) {
 		}
 		a.glanced = now
 	}
-	if known && due == settled && v.ahead() > 0 {
-		return // looking after a quiet zone is the first vantage's work
+	if known && due == settled && v.ahead() > 0 && now-a.looked < v.cfg.SilentAfter && !v.isClosed() {
+		return // looking after a quiet zone is the first vantage's work; the others try their keys
 	}
 	if a.due != due || a.shown == nil {
 		a.due, a.since, a.next = due, now, now
 		if a.shown == nil {
-			a.changed, a.shown, a.refused, a.behind = map[string]bool{}, map[string]bool{}, map[string]string{}, map[string]time.Duration{}
+			a.begin("")
 		}
 		v.mu.Lock()
 		v.stuck, v.stuckAt = "", now // what blocked the last move need not block this one
@@ -100,6 +108,41 @@ func (v *vantage) act(ctx context.Context) {
 	}
 	v.bring(ctx)
 	a.next = v.m.Elapsed() + v.cfg.retryPause()
+}
+
+// tryZones adds, in the way of a probe, what was wrong with a zone when this vantage
+// last tried: a key that is denied is nobody's loss until a region is lost, and then
+// it is too late. Of a zone with which nothing was ever wrong nothing is said.
+func (v *vantage) tryZones(next *round, last round, at time.Time) {
+	if !next.controls {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, p := range v.zones {
+		name, why := zonePrefix+p.name, v.closed[p.name]
+		was, told := last.results[name]
+		if why == "" && !told {
+			continue
+		}
+		was.Target = name
+		next.results[name] = was.Then(why == "", at)
+		if why != "" {
+			next.saw[name] = p.name + " " + why
+		}
+	}
+}
+
+// isClosed says that some vantage cannot open a zone, so that all should try.
+func (v *vantage) isClosed() bool {
+	for _, e := range v.board.Latest() {
+		for _, r := range e.Results {
+			if strings.HasPrefix(r.Target, zonePrefix) && !r.OK {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // namesDown says whether any target of DNS is down by verdict: somebody may have
@@ -133,7 +176,7 @@ func (v *vantage) bring(ctx context.Context) {
 
 	goal := fingerprint(want)
 	if a.planned != goal {
-		a.planned, a.changed, a.shown, a.refused, a.behind = goal, map[string]bool{}, map[string]bool{}, map[string]string{}, map[string]time.Duration{}
+		a.begin(goal)
 	}
 	if len(want) == 0 {
 		return // nothing is known yet
@@ -159,6 +202,7 @@ func (v *vantage) bring(ctx context.Context) {
 	}
 	mades := make([]int, len(views))
 	shown := make([]bool, len(views))
+	halves := make([]string, len(views))
 	places := make([]int, len(views))
 	for i := range places {
 		places[i] = i
@@ -172,9 +216,12 @@ func (v *vantage) bring(ctx context.Context) {
 			v.remember(home.Current(v.hosts, current, asRecords(plans[s.name][:made])))
 		}
 		if err != nil {
-			errs[i] = err
+			errs[i], halves[i] = err, fmt.Sprintf("%s: %d of %d: %v", s.name, made, len(plans[s.name]), err)
+			if halves[i] == a.halves[s.name] {
+				return
+			}
 			v.log.Warn("provider half changed", "provider", s.name, "incident", v.incidentOf(want), "made", made, "of", len(plans[s.name]), "error", err)
-			v.note(want, "half changed", fmt.Sprintf("%s: %d of %d: %v", s.name, made, len(plans[s.name]), err))
+			v.note(want, "half changed", halves[i])
 			return
 		}
 		if made > 0 {
@@ -185,6 +232,7 @@ func (v *vantage) bring(ctx context.Context) {
 		shown[i] = v.await(ctx, s, want, made > 0)
 	})
 	for i, s := range views {
+		a.halves[s.name] = halves[i]
 		for _, c := range plans[s.name][:mades[i]] {
 			a.changed[c.Host] = true
 		}
@@ -203,6 +251,7 @@ func (v *vantage) bring(ctx context.Context) {
 	v.stick(want, views, errs, shown)
 	if all {
 		v.settle(want)
+		clear(a.told)
 	}
 }
 
@@ -252,6 +301,9 @@ func (v *vantage) stick(want map[string]home.Home, views []view, errs []error, s
 			v.actor.behind[s.name], since = now, now
 		}
 		why := needsPerson(errs[i])
+		v.mu.Lock()
+		v.closed[s.name] = why
+		v.mu.Unlock()
 		switch {
 		case why != "" || quiet || shown[i] || now-since < v.cfg.slowAfter():
 		case errs[i] != nil:
@@ -462,19 +514,22 @@ func groups(homes map[string]home.Home) []group {
 	return list
 }
 
-// logPlan tells what is about to change: which hosts go where, and the largest
-// part of a zone that this touches.
+// logPlan tells what is about to change, unless it has before: which hosts go where,
+// and the largest part of a zone that this touches.
 func (v *vantage) logPlan(want map[string]home.Home, plans map[string][]home.Change, views []view) {
 	moving := map[string]home.Home{}
 	changes, records := 0, 0
 	for _, s := range views {
 		for _, c := range plans[s.name] {
-			moving[c.Host] = want[c.Host]
+			if v.actor.told[c.Host] != want[c.Host] {
+				moving[c.Host] = want[c.Host]
+			}
 		}
 		if n := len(plans[s.name]); n > changes {
 			changes, records = n, len(s.records)
 		}
 	}
+	maps.Copy(v.actor.told, moving)
 	for _, g := range groups(moving) {
 		v.log.Info("plan", "incident", v.incidentOf(moving), "hosts", g.hosts, "region", g.Region, "epoch", strconv.FormatUint(g.Epoch, 10),
 			"changes", changes, "records", records)

@@ -1,9 +1,11 @@
 package monitor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -111,4 +113,79 @@ func TestStuckIsTold(t *testing.T) {
 			require.Len(t, w.gateway.to(ana, "ESPRA STUCK"), 1)
 		})
 	}
+}
+
+// A zone that nobody can keep any more costs nothing until a region is lost: it is
+// shown at once, told to the first of the admins after an hour, and closed when it is
+// well. Every vantage tries its own key.
+func TestDeniedKeyInQuietTimes(t *testing.T) {
+	w := newWorld(t, func(c *Config) {
+		c.Escalate = []Level{{Admins: []string{"ana"}}, {After: 10 * time.Minute, Admins: []string{"raj"}}}
+		c.Providers = []Provider{{Name: "linode", URL: "http://linode", Token: "/secret", Zone: "espra.com"}}
+	})
+	w.serve()
+	shown := func(s *seat) (states []string) {
+		for _, subject := range s.shown().Subjects {
+			if subject.Name == "zone-linode" {
+				states = append(states, string(subject.State)+" "+string(subject.Targets[0].State))
+			}
+		}
+		return states
+	}
+	w.run(10 * time.Minute)
+	require.Empty(t, shown(w.vantages[0]), "while nothing is wrong there is nothing to show")
+	w.zone.fail = fmt.Errorf("list: %w", zone.ErrDenied)
+	w.run(6 * time.Minute)
+	require.Equal(t, []string{"unknown down"}, shown(w.vantages[0]))
+	w.run(54 * time.Minute)
+	require.Empty(t, w.gateway.texts, "it may be on its way to be mended")
+	w.run(15 * time.Minute)
+	texts := w.gateway.to(ana, "")
+	require.Len(t, texts, 1)
+	require.Regexp(t, `^twilio ESPRA DOWN zone-linode since 14:1\d:\d\dZ, [23]/3 vantages\. Saw: linode denies our key\. `, texts[0])
+	require.Equal(t, []string{"down down"}, shown(w.vantages[2]))
+	w.run(6 * time.Hour)
+	require.Len(t, w.gateway.texts, 1, "nobody else is woken for it, and nobody twice")
+	w.zone.fail = nil
+	w.run(15 * time.Minute)
+	require.Len(t, w.gateway.to(ana, "ESPRA OK zone-linode"), 1)
+	require.Equal(t, []string{"up up"}, shown(w.vantages[2]))
+
+	// One key out of three: another vantage would act.
+	w.vantages[0].zones[0].zone = deniedZone{w.vantages[0].zones[0].zone}
+	w.run(3 * time.Hour)
+	require.Len(t, w.gateway.texts, 2)
+	require.Equal(t, []string{"up down"}, shown(w.vantages[0]))
+}
+
+// deniedZone is a zone with a key that no longer works.
+type deniedZone struct{ zone.Zone }
+
+func (deniedZone) Records(context.Context) ([]zone.Record, error) { return nil, zone.ErrDenied }
+
+// What comes again with every retry is told once, so that the story of an incident
+// has room for the rest.
+func TestRetriesAreToldOnce(t *testing.T) {
+	w := newWorld(t, nil)
+	w.serve()
+	w.run(2 * time.Minute)
+	w.zone.writes = errors.New("503 Service Unavailable")
+	w.lose("us-east")
+	w.run(5 * time.Minute)
+	told := func(what, text string) (n int) {
+		for _, m := range w.vantages[0].incidents["us-east"].Moments {
+			if strings.HasPrefix(m.What, what) && strings.Contains(m.Text, text) {
+				n++
+			}
+		}
+		return n
+	}
+	require.Equal(t, 1, told("plan", "www.espra.com to eu-west, epoch 2"))
+	require.Equal(t, 1, told("half changed", "linode: 0 of 2: "))
+	w.zone.writes = errors.New("500 Internal Server Error")
+	w.run(time.Minute)
+	require.Equal(t, 2, told("half changed", ""), "another error is news")
+	w.zone.writes = nil
+	w.run(time.Minute)
+	require.Equal(t, 1, told("home ", "www.espra.com: eu-west, epoch 2"), "set, or confirmed if another vantage did it")
 }

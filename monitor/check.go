@@ -126,6 +126,9 @@ func (f *checker) watched(c *Config) {
 	for _, name := range c.vantages() {
 		f.taken["subject "+vantagePrefix+name] = true
 	}
+	for _, p := range c.Providers {
+		f.taken["subject "+zonePrefix+p.Name] = true
+	}
 	for _, reserved := range []string{decide.Blind, decide.Everything, kindAlive} {
 		f.taken["subject "+reserved] = true
 	}

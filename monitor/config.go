@@ -50,7 +50,7 @@ type Config struct {
 	CloseAfter  int           `yaml:"close-after,omitempty"` // good rounds
 	HoldDown    time.Duration `yaml:"hold-down,omitempty"`
 	BlindAfter  time.Duration `yaml:"blind-after,omitempty"`
-	SilentAfter time.Duration `yaml:"silent-after,omitempty"` // a vantage that the others do not hear for so long is an incident
+	SilentAfter time.Duration `yaml:"silent-after,omitempty"` // a vantage that the others do not hear, or a zone that only a person can open again, for so long is an incident
 	ActorDelay  time.Duration `yaml:"actor-delay,omitempty"`
 
 	Homes     []HomeConfig `yaml:"homes,omitempty"`
@@ -100,7 +100,7 @@ type HomeConfig struct {
 type Provider struct {
 	Name        string   `yaml:"name"` // linode or digitalocean
 	URL         string   `yaml:"url"`
-	Token       string   `yaml:"token"` // file
+	Token       string   `yaml:"token"` // file, read at start
 	Zone        string   `yaml:"zone"`
 	Authorities []string `yaml:"authorities"` // host:port of each of its name servers
 }
@@ -199,6 +199,9 @@ func (c *Config) params() decide.Params {
 				Name: vantagePrefix + name, Parents: []string{decide.Blind}, OpenAfter: max(1, int(c.SilentAfter/c.Probe)),
 			})
 		}
+	}
+	for _, provider := range c.Providers {
+		p.Targets = append(p.Targets, decide.Target{Name: zonePrefix + provider.Name, OpenAfter: max(1, int(c.SilentAfter/c.Probe))})
 	}
 	return p
 }

@@ -30,6 +30,12 @@
 // Names are kept, too: what a name server or the zone above denies is told of, and
 // looked after at once, as somebody may have changed it by hand.
 //
+// A zone that a vantage cannot open any more, as its key is denied, costs nothing until
+// a region is lost, and then it is too late: so it is on that vantage's pages at once,
+// and once a majority has found it so for an hour, in which whoever is just replacing
+// a key is done, the first of the admins is texted, as for a vantage that is silent.
+// That a key may only read shows when something is to be written, not before.
+//
 // What may fail: peers, providers, name servers and SMS gateways may all be
 // away or slow for as long as they like; each is tried again, apart from the
 // others, and the incident's story says what is half done. What only a person

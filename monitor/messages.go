@@ -160,7 +160,7 @@ func (v *vantage) opening(subject string) (sharing string, words func(sms.Alert)
 // lowUrgency says that an incident can wait for the morning: nothing is lost to
 // anybody yet.
 func (v *vantage) lowUrgency(subject string) bool {
-	return strings.HasPrefix(subject, vantagePrefix) || v.isCertificate(subject)
+	return strings.HasPrefix(subject, vantagePrefix) || strings.HasPrefix(subject, zonePrefix) || v.isCertificate(subject)
 }
 
 // isCertificate says that a subject is a target of that kind.

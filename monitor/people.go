@@ -39,6 +39,9 @@ func (a AliveConfig) last(now time.Time) time.Time {
 // vantagePrefix begins the names of subjects that are vantages.
 const vantagePrefix = "vantage-"
 
+// zonePrefix begins the names of subjects that are zones at their providers.
+const zonePrefix = "zone-"
+
 // levels are whom to page and when. Without a list all admins are told at once.
 func (c *Config) levels() []Level {
 	if len(c.Escalate) == 0 {

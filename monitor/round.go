@@ -83,6 +83,7 @@ func (v *vantage) round(ctx context.Context) {
 		}
 	}
 	v.hear(&next, last, at)
+	v.tryZones(&next, last, at)
 	v.mu.Lock()
 	v.seen = next
 	v.mu.Unlock()

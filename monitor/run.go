@@ -99,6 +99,7 @@ type vantage struct {
 	news      bool                 // something that the others should hear before the next round
 	stuck     string               // why homes that should move cannot, until somebody helps
 	stuckAt   time.Duration        // since when
+	closed    map[string]string    // by provider: why only a person can open its zone again, when last tried
 	savedAt   time.Duration        // when the state file was last written
 	unkept    bool                 // and whether it could not be
 	homes     map[string]home.Home // last known or decided
@@ -133,7 +134,8 @@ func newVantage(m nodes.Machine, cfg Config) (*vantage, error) {
 	v := &vantage{
 		m: m, log: m.Log(), cfg: cfg, params: cfg.params(), hosts: cfg.hosts(),
 		ranks: map[string]int{cfg.Name: cfg.Rank}, kinds: map[string]string{}, keys: map[string]ed25519.PublicKey{},
-		unsaved: make(chan struct{}, 1), saving: make(chan struct{}, 1), gone: map[string]bool{}, started: m.Elapsed(),
+		closed: map[string]string{}, gone: map[string]bool{}, started: m.Elapsed(),
+		unsaved: make(chan struct{}, 1), saving: make(chan struct{}, 1),
 	}
 	v.pages = status.Handler(m, v.shown)
 	for _, t := range cfg.Targets {

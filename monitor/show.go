@@ -3,6 +3,7 @@ package monitor
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/espra/protoplex/monitor/decide"
@@ -75,6 +76,9 @@ func (v *vantage) shownSubjects(now time.Duration, wall time.Time) []status.Subj
 	}
 	places := map[string]int{}
 	for i, t := range v.params.Targets {
+		if _, tried := v.seen.results[t.Name]; !tried && strings.HasPrefix(t.Name, zonePrefix) && v.verdicts.Subjects[t.Name].Status == decide.Unknown {
+			continue // nothing was ever wrong with it
+		}
 		place, ok := places[t.Subject()]
 		if !ok {
 			place = len(all)
@@ -94,10 +98,13 @@ func (v *vantage) shownSubjects(now time.Duration, wall time.Time) []status.Subj
 }
 
 // kind is that of the n-th of the decider's targets: behind those of the
-// configuration come the vantages themselves.
+// configuration come the vantages themselves, and the zones.
 func (v *vantage) kind(n int) string {
 	if n < len(v.cfg.Targets) {
 		return v.cfg.Targets[n].Kind
+	}
+	if strings.HasPrefix(v.params.Targets[n].Name, zonePrefix) {
+		return "zone"
 	}
 	return "vantage"
 }

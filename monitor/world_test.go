@@ -435,6 +435,7 @@ func (s *seat) look(ctx context.Context) {
 		}
 	}
 	s.hear(&next, last, at)
+	s.tryZones(&next, last, at)
 	s.mu.Lock()
 	s.seen = next
 	s.mu.Unlock()
