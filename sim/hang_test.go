@@ -3,6 +3,7 @@ package sim_test
 import (
 	"context"
 	"fmt"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -95,9 +96,16 @@ func TestTurnsAreKept(t *testing.T) {
 				a, b := w.NewMachine("a"), w.NewMachine("b")
 				_, err := b.Listen("tcp", ":8")
 				require.NoError(t, err)
+				var mu sync.Mutex
 				var told, arrived []string
-				w.Observe(func(e sim.Event) { told = append(told, e.Kind) })
+				w.Observe(func(e sim.Event) {
+					mu.Lock()
+					defer mu.Unlock()
+					told = append(told, e.Kind)
+				})
 				w.ObserveDeliveries(func(d sim.Delivery) {
+					mu.Lock()
+					defer mu.Unlock()
 					if d.Kind == "seg" {
 						arrived = append(arrived, fmt.Sprint(d.Conn, " ", d.Size))
 					}
@@ -115,6 +123,8 @@ func TestTurnsAreKept(t *testing.T) {
 				still.to(a)
 				a.Console().Emit("0")
 				time.Sleep(time.Second)
+				mu.Lock()
+				defer mu.Unlock()
 				require.Equal(t, []string{"3", "02", "1", "0"}, told)
 				require.ElementsMatch(t, []string{"a>b:8#0 1", "a>b:8#1 2", "a>b:8#2 1"}, arrived)
 			})
