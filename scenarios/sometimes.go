@@ -50,6 +50,7 @@ var Sometimes = []Mark{
 	{"nodes/seed", "lease not released", "", ""},
 	{"nodes/seed", "slow node cut", "", ""},
 
+	{"nodes/cell", "clock set back", "", ""},
 	{"nodes/cell", "seed lost", "", ""},
 	{"nodes/cell", "seed refuses", "", ""},
 	{"nodes/cell", "stale leader refused", "", ""},

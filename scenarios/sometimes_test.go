@@ -34,6 +34,8 @@ var unmarked = map[string]string{
 	"meta port lost":      "a world takes no listener away",
 	"accept failed":       "the same",
 
+	"observation does not fit, sent without some of its items": "the vantages of a story have few targets",
+
 	"meta port":            "what net/http says is not the platform's",
 	"http server":          "the same",
 	"frame not sent":       "it could not be encoded",
