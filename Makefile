@@ -1,5 +1,6 @@
 SEED     ?= 1
 SEEDS    ?= 2
+RUNS     ?= 4
 FUZZTIME ?= 10s
 STORY    ?=
 # Without STORY, sim plays region-failover and verify takes every story.
@@ -24,8 +25,8 @@ race: ## the tests below the stories, with the race detector (needs a C compiler
 sim: build ## play a story: STORY=region-failover SEED=1
 	bin/protoplex sim run $(or $(STORY),region-failover) --seed $(SEED)
 
-verify: build ## prove that stories replay exactly: SEEDS=2, STORY= for all
-	@set -e; for story in $(STORIES); do bin/protoplex sim verify $$story --seeds $(SEEDS); done
+verify: build ## prove that stories replay exactly: SEEDS=2, RUNS=4 of each, STORY= for all
+	@set -e; for story in $(STORIES); do bin/protoplex sim verify $$story --seeds $(SEEDS) --runs $(RUNS); done
 
 bench: ## run the benchmarks
 	go test -run '^$$' -bench . ./sim ./nodes/... ./scenarios

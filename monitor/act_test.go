@@ -119,6 +119,9 @@ func TestStuckIsTold(t *testing.T) {
 // shown at once, told to the first of the admins after an hour, and closed when it is
 // well. Every vantage tries its own key.
 func TestDeniedKeyInQuietTimes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is long under the race detector")
+	}
 	w := newWorld(t, func(c *Config) {
 		c.Escalate = []Level{{Admins: []string{"ana"}}, {After: 10 * time.Minute, Admins: []string{"raj"}}}
 		c.Providers = []Provider{{Name: "linode", URL: "http://linode", Token: "/secret", Zone: "espra.com"}}

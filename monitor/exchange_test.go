@@ -17,6 +17,9 @@ import (
 // after them, and as many silences are on as may be: vantages still hear one
 // another, and a vantage that starts again knows it all.
 func TestAllIsDown(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is long under the race detector")
+	}
 	const admins = 4
 	w := newWorld(t, func(c *Config) {
 		watch(c, maxTargets-len(c.Targets))

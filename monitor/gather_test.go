@@ -17,6 +17,9 @@ import (
 // With 500 targets, of which many go at once: each admin is woken once, a region
 // that goes as well is told of and its names move, and all-clears share a text too.
 func TestManyAtOnce(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is long under the race detector")
+	}
 	var names []string
 	w := newWorld(t, func(c *Config) {
 		names = watch(c, 500)
