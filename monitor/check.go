@@ -192,7 +192,9 @@ func (f *checker) providers(c *Config) {
 		if !slices.Contains(dnsProviders, p.Name) {
 			f.Failf(path+".name", "%q is neither linode nor digitalocean%s", config.Clip(p.Name), config.Suggest(p.Name, dnsProviders))
 		}
-		f.url(path+".url", p.URL)
+		if err := config.CheckAPI(p.URL); err != nil {
+			f.Failf(path+".url", "%v", err)
+		}
 		f.file(path+".token", p.Token)
 		for _, host := range c.homeHosts() {
 			if p.Zone == "" || !dns.IsSubDomain(dns.Fqdn(p.Zone), dns.Fqdn(host)) {
@@ -287,4 +289,25 @@ func (f *checker) escalation(c *Config) {
 	if len(c.Escalate) > 1 && c.Secret == "" {
 		f.Failf("escalate", "without a secret nobody can acknowledge, so every page would reach the last level")
 	}
+}
+
+// Doubts are what is allowed, and seldom what somebody wants who trusts the monitors
+// with their sleep.
+func (c *Config) Doubts() []string {
+	var doubts []string
+	switch len(c.Peers) {
+	case 0:
+		doubts = append(doubts, "a vantage that is alone takes trouble of its own for everybody's; three are the least that outvote one")
+	case 1:
+		doubts = append(doubts, "two vantages decide nothing while one is away; three are the least that go on without one")
+	}
+	switch {
+	case len(c.Admins) == 0:
+		doubts = append(doubts, "no admins: nobody is told of anything")
+	case len(c.SMS) == 0:
+		doubts = append(doubts, "no SMS providers: nobody is told of anything")
+	case len(c.SMS) == 1:
+		doubts = append(doubts, "one SMS provider: nobody is told of anything while it is away")
+	}
+	return doubts
 }

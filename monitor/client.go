@@ -117,12 +117,16 @@ func (c *Client) Do(ctx context.Context, command Command) (string, error) {
 	return strings.TrimSpace(string(said)), err
 }
 
-// Status asks what the vantage believes.
+// Status asks what the vantage believes. Without the secret in the configuration it
+// names nobody.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	var s Status
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url+"/status", nil)
 	if err != nil {
 		return s, err
+	}
+	if c.secret != nil {
+		req.Header.Set(commandHeader, c.secret.sign([]byte(statusQuestion)))
 	}
 	text, err := c.ask(req)
 	if err != nil {

@@ -148,7 +148,7 @@ func (v *vantage) acknowledge(id, by string) (int, error) {
 	}
 	var acks []observe.Ack
 	for _, i := range all {
-		a := observe.Ack{Incident: i.ID, By: by, At: at}
+		a := observe.Ack{Incident: i.ID, By: by, At: at, Phase: i.cleared()}
 		i.acknowledge(a)
 		if i.ID == id {
 			acks = slices.Insert(acks, 0, a) // the log names it

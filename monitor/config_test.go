@@ -64,11 +64,12 @@ func TestConfigErrors(t *testing.T) {
 		{"day: monday", "day: mondy", `alive.day: "mondy" is no day; did you mean monday?`},
 		{"hour: 9", "hour: 24", "alive.hour: 24 is not 0 to 23"},
 		{"until: 2026-03-07", "until: 2026-04-07", "silences[0]: it lasts 746h0m0s; at most 168h0m0s"},
-		{"until: 2026-03-07T04:00:00Z", "until: noon", `monitor.yaml:155:12: silences[0].until: "noon" is no instant such as 2026-03-07T02:00:00Z`},
+		{"until: 2026-03-07T04:00:00Z", "until: noon", `monitor.yaml:158:12: silences[0].until: "noon" is no instant such as 2026-03-07T02:00:00Z`},
 		{"subject: eu-west", "subject: eu-wset", `silences[0]: nothing is called "eu-wset"; did you mean eu-west?`},
 		{"secret: /etc/protoplex/monitor.secret ", "", "escalate: without a secret nobody can acknowledge"},
 		{"https://status.espra.com/i/", "https://status.of-the-platform.example.com/incidents/", `status: "https://status.of-the-platform.example.com/incidents/" is 5 letters too long to be in a text`},
 		{"https://status.espra.com/i/", "https://status.espra.com/~i/", "has letters that a text does not carry"},
+		{"https://api.linode.com", "http://api.linode.com", "dns[0].url: want https: a secret would be read on the way"},
 		{"kind: twilio", "kind: twillio", `sms[0].kind: "twillio" is neither twilio nor sns; did you mean twilio?`},
 	}
 	for _, tt := range tests {
@@ -88,7 +89,7 @@ func TestConfigErrors(t *testing.T) {
 			`monitor.yaml:30:8: probe: "often" is no duration such as 90s or 1h30m`,
 			`monitor.yaml:115:24: homes[2].regions[1]: no target speaks for region "us-eats"; did you mean us-east?`,
 			`monitor.yaml:116:9: homes[2].lb.us-eats: no load balancer for region "us-eats"`,
-			`monitor.yaml:147:27: escalate[1].admins[0]: no admin is called "leo"; did you mean lee?`,
+			`monitor.yaml:150:27: escalate[1].admins[0]: no admin is called "leo"; did you mean lee?`,
 		}, "\n"))
 	})
 	t.Run("all at once", func(t *testing.T) {
@@ -123,4 +124,21 @@ func TestConfigErrors(t *testing.T) {
 		require.ErrorContains(t, err, "not valid YAML")
 		require.NotContains(t, err.Error(), "\n", "and nothing that follows from it")
 	})
+}
+
+// What is seldom wanted is warned of, and the example is as one wants it.
+func TestDoubts(t *testing.T) {
+	c, err := monitor.ParseConfig("monitor.yaml", []byte(example(t)))
+	require.NoError(t, err)
+	require.Empty(t, c.Doubts())
+	c.Peers, c.SMS = c.Peers[:1], c.SMS[:1]
+	require.Equal(t, []string{
+		"two vantages decide nothing while one is away; three are the least that go on without one",
+		"one SMS provider: nobody is told of anything while it is away",
+	}, c.Doubts())
+	c.Peers, c.SMS = nil, nil
+	require.Len(t, c.Doubts(), 2)
+	require.Equal(t, "no SMS providers: nobody is told of anything", c.Doubts()[1])
+	c.Admins = nil
+	require.Equal(t, "no admins: nobody is told of anything", c.Doubts()[1])
 }

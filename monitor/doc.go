@@ -16,7 +16,8 @@
 // provider after another until one takes and delivers it. Openings of one moment
 // share a text where they are many, so that nobody is woken for each, and so do
 // all-clears; who answers it looks after all of them. Planned work can be
-// silenced. What one vantage is told it tells the others in its observations.
+// silenced. What one vantage is told it tells the others in its observations. The pages
+// name people only to those who came by the link of a text, or sign with the secret.
 //
 // It promises: no verdict without a majority of all configured vantages, and
 // nothing begun because of one that a majority no longer shares; no name is

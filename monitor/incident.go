@@ -58,21 +58,34 @@ func (i *Incident) note(at time.Time, what, text string) {
 }
 
 // Timeline is the whole story: the moments, and what all vantages sent and were
-// told, in the order of their clocks.
-func (i *Incident) Timeline() []Moment {
+// told, in the order of their clocks. Who is told and who looks after it are named
+// for admins only.
+func (i *Incident) Timeline(named bool) []Moment {
 	line := slices.Clone(i.Moments)
 	for _, t := range i.Texts {
 		shared := ""
 		if t.Lead != "" {
 			shared = ", in one text with " + t.Lead
 		}
-		line = append(line, Moment{t.At.UTC(), "text", t.Kind + " to " + t.Admin + " by " + t.By + " through " + t.Provider + shared + ": " + t.State.String()})
+		to := ""
+		if named {
+			to = " to " + t.Admin
+		}
+		line = append(line, Moment{t.At.UTC(), "text", t.Kind + to + " by " + t.By + " through " + t.Provider + shared + ": " + t.State.String()})
 	}
 	for _, a := range i.Acks {
-		line = append(line, Moment{a.At.UTC(), "acknowledged", "by " + a.By})
+		line = append(line, Moment{a.At.UTC(), "acknowledged", "by " + someone(a.By, named)})
 	}
 	slices.SortStableFunc(line, func(a, b Moment) int { return a.At.Compare(b.At) })
 	return line
+}
+
+// someone is an admin's name, or what strangers are shown of it.
+func someone(name string, named bool) string {
+	if name == "" || named {
+		return name
+	}
+	return "an admin"
 }
 
 // tries gives the attempts at one message.
@@ -156,18 +169,23 @@ func (i *Incident) acknowledge(a observe.Ack) bool {
 }
 
 // acknowledged gives who looks after the incident, "" for nobody. An all-clear
-// ends that: what comes back is news again.
+// ends that: what comes back is news again. All-clears are counted, as the clocks of
+// vantages differ.
 func (i *Incident) acknowledged() string {
-	var cleared time.Time
-	for _, t := range i.Texts {
-		if isClear(t.Kind) && t.At.After(cleared) {
-			cleared = t.At
-		}
-	}
+	n := i.cleared()
 	for _, a := range i.Acks {
-		if a.At.After(cleared) {
+		if a.Phase >= n {
 			return a.By
 		}
 	}
 	return ""
+}
+
+// cleared is how many all-clears of the incident have gone out.
+func (i *Incident) cleared() int {
+	n := 0
+	for _, t := range i.Texts {
+		n = max(n, i.phase(t.Admin))
+	}
+	return n
 }

@@ -198,3 +198,23 @@ func TestPartsThatFailTogether(t *testing.T) {
 		})
 	}
 }
+
+// An acknowledgement ends with the all-clear, whatever the clock of the vantage said
+// that was told of it.
+func TestAcknowledgementEnds(t *testing.T) {
+	at := time.Date(2026, 3, 2, 14, 0, 0, 0, time.UTC)
+	tell := func(i *Incident, kind string, at time.Time) {
+		require.True(t, i.take(observe.Text{Incident: i.ID, Kind: kind, Admin: "ana", By: "fremont", N: 1, State: observe.Delivered, At: at}))
+	}
+	for _, ahead := range []time.Duration{-8 * time.Minute, 0, 8 * time.Minute} {
+		i := &Incident{ID: "7K2", Subject: "us-east"}
+		tell(i, "open-0", at)
+		require.True(t, i.acknowledge(observe.Ack{Incident: i.ID, By: "ana", At: at.Add(time.Minute + ahead), Phase: i.cleared()}))
+		require.Equal(t, "ana", i.acknowledged())
+		tell(i, "clear-0", at.Add(6*time.Minute))
+		require.Empty(t, i.acknowledged(), "told by a clock %s ahead", ahead)
+		tell(i, "open-1", at.Add(9*time.Minute))
+		require.True(t, i.acknowledge(observe.Ack{Incident: i.ID, By: "raj", At: at.Add(10*time.Minute + ahead), Phase: i.cleared()}))
+		require.Equal(t, "raj", i.acknowledged())
+	}
+}

@@ -11,7 +11,8 @@ import (
 )
 
 // The page behind the link of a text. To look at it changes nothing, for phones
-// fetch links by themselves; the form does, and needs the token of the link.
+// fetch links by themselves; the form does, and needs the token of the link. People
+// are named only to those who have it: wrong ones are counted.
 
 // link is what a text has at its end.
 func (c *Config) link(id, token string) string {
@@ -22,10 +23,17 @@ func (c *Config) link(id, token string) string {
 	return link
 }
 
-// look serves GET /i/ID-TOKEN. It does not tell a right token from a wrong one.
+// look serves GET /i/ID-TOKEN.
 func (v *vantage) look(w http.ResponseWriter, r *http.Request) {
 	id, token, _ := strings.Cut(r.PathValue("link"), "-")
-	v.show(w, r, http.StatusOK, strings.ToUpper(id), token, "")
+	id = strings.ToUpper(id)
+	from := nodes.Source(r.RemoteAddr)
+	knows := !v.guesses.exhausted(from, v.m.Elapsed())
+	if knows && !v.secret.allows(id, token) {
+		v.guesses.wrong(from)
+		knows = false
+	}
+	v.show(w, r, http.StatusOK, knows, id, token, "")
 }
 
 // agree serves POST /i/ID, the form.
@@ -44,15 +52,15 @@ func (v *vantage) agree(w http.ResponseWriter, r *http.Request) {
 		return
 	case !v.secret.allows(id, token):
 		v.guesses.wrong(from)
-		v.show(w, r, http.StatusForbidden, id, "", "The code is not that of this incident. It is at the end of the link that you were sent.")
+		v.show(w, r, http.StatusForbidden, false, id, "", "The code is not that of this incident. It is at the end of the link that you were sent.")
 		return
 	case !slices.Contains(v.cfg.adminNames(), by):
-		v.show(w, r, http.StatusBadRequest, id, token, "Choose who you are.")
+		v.show(w, r, http.StatusBadRequest, true, id, token, "Choose who you are.")
 		return
 	}
 	switch _, err := v.acknowledge(id, by); {
 	case errors.Is(err, errOver):
-		v.show(w, r, http.StatusConflict, id, "", "It is over; there is nothing to look after.")
+		v.show(w, r, http.StatusConflict, true, id, "", "It is over; there is nothing to look after.")
 	case err != nil:
 		http.Error(w, err.Error(), http.StatusNotFound)
 	default:
@@ -60,9 +68,14 @@ func (v *vantage) agree(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// show writes the page with the form, if there is one to fill in.
-func (v *vantage) show(w http.ResponseWriter, r *http.Request, code int, id, token, note string) {
-	v.pages.Ask(w, r, code, v.shownNow(), id, status.Form{People: v.cfg.adminNames(), Token: token, Note: note, Others: v.unanswered(id)})
+// show writes the page with the form, if there is one to fill in, for somebody who
+// knows the token or for a stranger.
+func (v *vantage) show(w http.ResponseWriter, r *http.Request, code int, knows bool, id, token, note string) {
+	form := status.Form{Token: token, Note: note, Others: v.unanswered(id)}
+	if knows {
+		form.People = v.cfg.adminNames()
+	}
+	v.pages.Ask(w, r, code, v.shownNow(knows), id, form)
 }
 
 // state is the incident's in one word.

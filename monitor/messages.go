@@ -39,8 +39,6 @@ const (
 
 func nth(kind string, n int) string { return kind + "-" + strconv.Itoa(n) }
 
-func isClear(kind string) bool { return strings.HasPrefix(kind, kindClear+"-") }
-
 // due lists what people should know by now, sorted by subject and level. It
 // includes what they know: see pending.
 func (v *vantage) due(now time.Duration) []message {

@@ -80,7 +80,8 @@ func (v *vantage) receive(w http.ResponseWriter, r *http.Request) {
 	v.log.Debug("observation refused", "error", err)
 }
 
-// Status is what GET /status tells: what one vantage believes.
+// Status is what GET /status tells: what one vantage believes. People are named to
+// whoever signs the question with the secret, as [Client] does, and to nobody else.
 type Status struct {
 	Vantage   string                   `json:"vantage"`
 	Now       time.Time                `json:"now"`
@@ -119,12 +120,16 @@ type IncidentStatus struct {
 	State        string    `json:"state"` // down, flapping, "up, and not over", over
 	Since        time.Time `json:"since"`
 	Ended        time.Time `json:"ended,omitzero"`
-	Acknowledged string    `json:"acknowledged,omitempty"` // by whom
+	Acknowledged string    `json:"acknowledged,omitempty"` // by whom; "an admin" for strangers
 	Timeline     []Moment  `json:"timeline"`
 }
 
+// statusQuestion is what is signed to be shown names.
+const statusQuestion = "GET /status"
+
 // status serves GET /status.
-func (v *vantage) status(w http.ResponseWriter, _ *http.Request) {
+func (v *vantage) status(w http.ResponseWriter, r *http.Request) {
+	named := v.secret.signed([]byte(statusQuestion), r.Header.Get(commandHeader))
 	answer := Status{
 		Vantage: v.cfg.Name, Now: v.m.Now().UTC(),
 		Subjects: map[string]SubjectStatus{}, Vantages: map[string]VantageStatus{}, Homes: map[string]home.Home{},
@@ -136,10 +141,14 @@ func (v *vantage) status(w http.ResponseWriter, _ *http.Request) {
 	}
 	v.mu.Lock()
 	for name, s := range v.verdicts.Subjects {
-		answer.Subjects[name] = SubjectStatus{s.Status.String(), (now - s.Changed).Seconds(), s.Votes, s.Incident.ID, s.Flapping, s.Folded}
+		seconds := (now - s.Changed).Seconds()
+		if s.Status == decide.Unknown {
+			seconds = (now - v.started).Seconds()
+		}
+		answer.Subjects[name] = SubjectStatus{s.Status.String(), seconds, s.Votes, s.Incident.ID, s.Flapping, s.Folded}
 	}
 	add := func(i *Incident) {
-		answer.Incidents = append(answer.Incidents, IncidentStatus{i.ID, i.Subject, i.state(), i.Since, i.Ended, i.acknowledged(), i.Timeline()})
+		answer.Incidents = append(answer.Incidents, IncidentStatus{i.ID, i.Subject, i.state(), i.Since, i.Ended, someone(i.acknowledged(), named), i.Timeline(named)})
 	}
 	for _, subject := range v.subjects() {
 		add(v.incidents[subject])

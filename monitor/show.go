@@ -17,7 +17,7 @@ func (v *vantage) shown() status.Page {
 	v.mu.Lock()
 	p.Seen, p.Unsaved = v.seen.at, v.unkept
 	p.Subjects = v.shownSubjects(now, wall)
-	p.Incidents = v.shownIncidents(now)
+	p.Incidents = v.shownIncidents(now, false)
 	p.Maintenance = v.shownSilences(wall)
 	v.mu.Unlock()
 	for i := range p.Subjects {
@@ -28,13 +28,14 @@ func (v *vantage) shown() status.Page {
 	return p
 }
 
-// shownNow is as much of it as the page of one incident needs.
-func (v *vantage) shownNow() status.Page {
+// shownNow is as much of it as the page of one incident needs, with the names of
+// people or without.
+func (v *vantage) shownNow(named bool) status.Page {
 	p := status.Page{Title: "Espra", Vantage: v.cfg.Name, Now: v.m.Now().UTC(), Stale: v.params.Fresh}
 	now := v.m.Elapsed()
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	p.Seen, p.Incidents = v.seen.at, v.shownIncidents(now)
+	p.Seen, p.Incidents = v.seen.at, v.shownIncidents(now, named)
 	return p
 }
 
@@ -122,7 +123,7 @@ func (v *vantage) shownSilences(wall time.Time) []status.Period {
 
 // shownIncidents are those that this vantage remembers, newest first, with as
 // much as it knows of what happened. The caller holds mu.
-func (v *vantage) shownIncidents(now time.Duration) []status.Incident {
+func (v *vantage) shownIncidents(now time.Duration, named bool) []status.Incident {
 	known := slices.Clone(v.past)
 	for _, subject := range v.subjects() {
 		known = append(known, v.incidents[subject])
@@ -131,7 +132,7 @@ func (v *vantage) shownIncidents(now time.Duration) []status.Incident {
 	for _, i := range known {
 		shown := status.Incident{
 			ID: i.ID, Subject: i.Subject, Open: !i.Over, Since: i.Since,
-			Vantages: v.params.Vantages, AcknowledgedBy: i.acknowledged(),
+			Vantages: v.params.Vantages, AcknowledgedBy: someone(i.acknowledged(), named),
 			Timeline: []status.Moment{{At: i.Since, What: "first failed probe"}},
 		}
 		if i.Open {
@@ -140,7 +141,7 @@ func (v *vantage) shownIncidents(now time.Duration) []status.Incident {
 		if i.Region && !i.Over {
 			shown.Doing = v.doing(i.Subject, now)
 		}
-		for _, m := range i.Timeline() {
+		for _, m := range i.Timeline(named) {
 			what := m.What
 			if m.Text != "" {
 				what += ": " + m.Text

@@ -163,8 +163,8 @@ func (v *vantage) configCommand() *cobra.Command {
 	c.AddCommand(&cobra.Command{
 		Use:   "check FILE...",
 		Short: "Tell all that is wrong with configuration files, and contact nobody",
-		Long: `Tell all that is wrong with configuration files, each with its place. No file that they
-name is read, and nobody is contacted.`,
+		Long: `Tell all that is wrong with configuration files, each with its place, and warn of what
+is allowed and seldom wanted. No file that they name is read, and nobody is contacted.`,
 		Example: `  protoplex monitor config check monitor.yaml`,
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, files []string) error {
@@ -177,6 +177,9 @@ name is read, and nobody is contacted.`,
 				}
 				fmt.Fprintf(c.OutOrStdout(), "%s: vantage %s, rank %d; %d vantages, %d targets, %d homes, %d DNS and %d SMS providers, %d admins\n",
 					file, cfg.Name, cfg.Rank, 1+len(cfg.Peers), len(cfg.Targets), len(cfg.Homes), len(cfg.Providers), len(cfg.SMS), len(cfg.Admins))
+				for _, doubt := range cfg.Doubts() {
+					fmt.Fprintf(c.OutOrStdout(), "%s: warning: %s\n", file, doubt)
+				}
 			}
 			if len(errs) > 0 {
 				return status{statusUsage, errors.Join(errs...)}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"net/url"
 	"path"
 	"regexp"
 	"strings"
@@ -127,10 +126,8 @@ func parseConfig(name string, text []byte) (*Config, error) {
 			f.Failf(at+".name", "%s comes twice", p.Name)
 		}
 		seen[p.Name] = true
-		if u, err := url.Parse(p.URL); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.User != nil {
-			f.Failf(at+".url", "%q is no http or https URL", config.Clip(p.URL))
-		} else if u.Scheme == "http" && !loopback(u.Hostname()) {
-			f.Failf(at+".url", "want https: a token would be read on the way")
+		if err := config.CheckAPI(p.URL); err != nil {
+			f.Failf(at+".url", "%v", err)
 		}
 		if p.Token == "" {
 			f.Failf(at+".token", "is empty")
@@ -155,12 +152,6 @@ func parseConfig(name string, text []byte) (*Config, error) {
 		}
 	}
 	return c, f.Err()
-}
-
-// loopback tells whether a host is this machine.
-func loopback(host string) bool {
-	a, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && a.IsLoopback()
 }
 
 // uncovered lists the providers none of whose name servers are among these.

@@ -41,7 +41,7 @@ func TestBadConfig(t *testing.T) {
 		{"name: linode", "name: linoed", `dns.yaml:10:11: providers[0].name: "linoed" is neither linode nor digitalocean; did you mean linode?`},
 		{"zone: espra.com", "zone: Espra.com.", `dns.yaml:2:7: zone: "Espra.com." is no domain name in lower case without final dot`},
 		{"guard: 30", "guard: 0", `dns.yaml:5:8: guard: 0 is no percentage from 1 to 100`},
-		{"https://api.linode", "http://api.linode", `dns.yaml:11:10: providers[0].url: want https: a token would be read on the way`},
+		{"https://api.linode", "http://api.linode", `dns.yaml:11:10: providers[0].url: want https: a secret would be read on the way`},
 		{"ns2.linode.com:53", "ns2.linode.com", `dns.yaml:13:38: providers[0].authorities[1]: "ns2.linode.com" is not host:port`},
 		{"read-back: 5m", "read-back: 2h", `dns.yaml:7:12: read-back: want more than nothing and at most 1h, not 2h0m0s`},
 	} {

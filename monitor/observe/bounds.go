@@ -140,6 +140,9 @@ func (t Text) bounded() error {
 }
 
 func (a Ack) bounded() error {
+	if a.Phase < 0 {
+		return fmt.Errorf("%w: phase %d", ErrMalformed, a.Phase)
+	}
 	if err := named(a.Incident); err != nil {
 		return err
 	}

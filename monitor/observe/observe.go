@@ -103,8 +103,9 @@ func (s State) String() string {
 // Ack is that somebody looks after an incident.
 type Ack struct {
 	Incident string    `json:"incident"`
-	By       string    `json:"by"` // admin
-	At       time.Time `json:"at"` // by the clock of the vantage that was told
+	By       string    `json:"by"`              // admin
+	At       time.Time `json:"at"`              // by the clock of the vantage that was told
+	Phase    int       `json:"phase,omitempty"` // all-clears that had gone out before
 }
 
 // Silence is a decide.Silence that a vantage knows of.

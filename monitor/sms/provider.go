@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"net/http"
-	"net/url"
 	"regexp"
 	"strings"
 
@@ -81,8 +80,10 @@ func (p Provider) Check() []Problem {
 			bad(key, "not for %s", p.Kind)
 		}
 	}
-	if u, err := url.Parse(p.URL); p.URL != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
-		bad("url", "%q is no http or https URL", p.URL)
+	if p.URL != "" {
+		if err := config.CheckAPI(p.URL); err != nil {
+			bad("url", "%v", err)
+		}
 	}
 	if p.From != "" && !sender.MatchString(p.From) {
 		bad("from", "%q is neither a number in international form nor 1 to 11 letters, digits and dashes", p.From)

@@ -98,14 +98,14 @@ type Incident struct {
 	Votes          int       `json:"votes"` // of so many vantages; 0 once it is up
 	Vantages       int       `json:"vantages"`
 	Doing          string    `json:"doing,omitempty"`           // what the system is doing about it
-	AcknowledgedBy string    `json:"acknowledged_by,omitempty"` // name of a person
+	AcknowledgedBy string    `json:"acknowledged_by,omitempty"` // name of a person, or "an admin" for strangers
 	Timeline       []Moment  `json:"timeline"`                  // oldest first
 }
 
 // Form is what somebody fills in who takes an incident up. It is sent by POST to
 // the page of the incident, as "by" and "token".
 type Form struct {
-	People []string // to choose from
+	People []string // to choose from; none for whoever has to say it, as a stranger
 	Others []string // subjects of other incidents that the answer is for too
 	Token  string   // that the reader came with; a secret of theirs
 	Note   string   // what was wrong with the form before, "" if nothing was
