@@ -481,30 +481,6 @@ func TestNothingReadableCarriesOn(t *testing.T) {
 	require.Equal(t, 200, status)
 }
 
-func TestSlowReaderIsCutAndDelaysNobody(t *testing.T) {
-	n := start(t, "--queue-bytes", "256KiB", "--history-bytes", "16MiB")
-	slow, fast := n.open(t, "k"), n.open(t, "k")
-	at, _ := slow.subscribe("c", nil)
-	fast.subscribe("c", nil)
-
-	// The slow one reads nothing: kernel buffers fill, then its queue.
-	const messages = 600
-	data := strings.Repeat("x", 32<<10)
-	for i := range messages {
-		n.publish(t, "k/c", data)
-		fast.wantMessage("c", i+1, data)
-	}
-	slow.wantClose(CloseResume)
-
-	again := n.open(t, "k")
-	at.Offset = messages - 100
-	_, recovered := again.subscribe("c", &at)
-	require.Equal(t, "replay", recovered, "more than the queue's bytes, for it was asked for")
-	for i := range 100 {
-		again.wantMessage("c", messages-100+i+1, data)
-	}
-}
-
 func TestTerminate(t *testing.T) {
 	n := start(t)
 	c := n.open(t, "k")

@@ -3,7 +3,6 @@ package live
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -29,21 +28,67 @@ func (p *pipes) ask(t *testing.T, path string) (net.Conn, *bufio.Reader) {
 	return conn, bufio.NewReader(conn)
 }
 
+// publish says something in a channel, over a connection of its own.
+func (p *pipes) publish(t *testing.T, path, data string) {
+	t.Helper()
+	conn, far := net.Pipe()
+	p.conns <- far
+	defer conn.Close()
+	r, err := http.NewRequest(http.MethodPost, "http://"+testHost+"/live/"+path, strings.NewReader(data))
+	require.NoError(t, err)
+	require.NoError(t, r.Write(conn))
+	resp, err := http.ReadResponse(bufio.NewReader(conn), r)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, http.StatusOK, resp.StatusCode)
+}
+
+// TestSlowReaderIsCutAndDelaysNobody: who reads nothing is cut when its queue is
+// full, and told to come back with its positions; nobody else waits for it.
+func TestSlowReaderIsCutAndDelaysNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, stop := serve(t, "--queue-bytes", "256KiB", "--history-bytes", "16MiB")
+		open := func() *client {
+			conn, _ := p.dial(t)
+			conn.SetReadLimit(1 << 20)
+			return &client{t: t, conn: conn}
+		}
+		slow, fast := open(), open()
+		at, _ := slow.subscribe("c", nil)
+		fast.subscribe("c", nil)
+		began := time.Now()
+		const messages = 200
+		data := strings.Repeat("x", 32<<10)
+		for i := range messages {
+			p.publish(t, "k/c", data)
+			fast.wantMessage("c", i+1, data)
+		}
+		require.Equal(t, began, time.Now(), "nobody waited")
+		slow.wantClose(CloseResume)
+
+		again := open()
+		at.Offset = messages - 100
+		_, recovered := again.subscribe("c", &at)
+		require.Equal(t, "replay", recovered, "more than the queue's bytes, for it was asked for")
+		for i := range 100 {
+			again.wantMessage("c", messages-100+i+1, data)
+		}
+		_, _ = fast.conn.CloseNow(), again.conn.CloseNow()
+		stop()
+	})
+}
+
 // TestStalledStream: a stream whose client takes nothing is gone about a minute
 // later, whether or not anything is said.
 func TestStalledStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPipes()
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- Run(ctx, p, nil) }()
+		p, stop := serve(t)
 		opened := time.Now()
 		conn, _ := p.ask(t, "k/c?as=sse") // and never reads
 		for (<-p.log.records).Message != "stream closed" {
 		}
 		require.InDelta(t, deadAfter, time.Since(opened), float64(pingEvery+2*stopTime))
-		cancel()
-		<-done
+		stop()
 		_ = conn.Close()
 	})
 }
@@ -53,10 +98,7 @@ func TestStalledStream(t *testing.T) {
 func TestFrameThatNeverEnds(t *testing.T) {
 	for _, answers := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
-			p := newPipes()
-			ctx, cancel := context.WithCancel(t.Context())
-			done := make(chan error, 1)
-			go func() { done <- Run(ctx, p, nil) }()
+			p, stop := serve(t)
 			conn, r := p.upgrade(t)
 			opened := time.Now()
 			writer := make(chan struct{})
@@ -83,8 +125,7 @@ func TestFrameThatNeverEnds(t *testing.T) {
 			go func() { _, _ = io.Copy(io.Discard, r) }()
 			for (<-p.log.records).Message != "tunnel closed" {
 			}
-			cancel()
-			<-done
+			stop()
 			_ = conn.Close()
 			<-writer
 		})
@@ -95,10 +136,7 @@ func TestFrameThatNeverEnds(t *testing.T) {
 // taking its leave is left all the same.
 func TestCloseThatNeverEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPipes()
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- Run(ctx, p, nil) }()
+		p, stop := serve(t)
 		conn, r := p.upgrade(t)
 		require.NoError(t, writeFrame(conn, 0x81, []byte(`nonsense`)))
 		for op := byte(0); op != 0x88; {
@@ -121,8 +159,7 @@ func TestCloseThatNeverEnds(t *testing.T) {
 		for (<-p.log.records).Message != "tunnel closed" {
 		}
 		require.LessOrEqual(t, time.Since(closed), 2*stopTime+time.Second)
-		cancel()
-		<-done
+		stop()
 		<-writer
 	})
 }

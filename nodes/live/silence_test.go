@@ -55,6 +55,18 @@ func (p *pipes) Accept() (net.Conn, error) {
 	}
 }
 
+// serve runs Live on pipes until stop is called.
+func serve(t *testing.T, args ...string) (p *pipes, stop func()) {
+	p = newPipes()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, p, args) }()
+	return p, func() {
+		cancel()
+		require.ErrorIs(t, <-done, context.Canceled)
+	}
+}
+
 // dial opens a tunnel, and gives the connection below it too.
 func (p *pipes) dial(t *testing.T) (*websocket.Conn, net.Conn) {
 	t.Helper()
@@ -76,10 +88,7 @@ func (p *pipes) dial(t *testing.T) (*websocket.Conn, net.Conn) {
 // that does not is gone a minute after its last word.
 func TestSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPipes()
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- Run(ctx, p, nil) }()
+		p, stop := serve(t)
 		alive, _ := p.dial(t)
 		dead, below := p.dial(t)
 		go func() { _, _ = io.Copy(io.Discard, below) }() // takes pings and says nothing
@@ -91,15 +100,14 @@ func TestSilence(t *testing.T) {
 
 		opened := time.Now()
 		time.Sleep(20 * time.Second)
-		require.NoError(t, dead.Write(ctx, websocket.MessageText, []byte(`{"op":"unsubscribe","channel":"c"}`)))
+		require.NoError(t, dead.Write(t.Context(), websocket.MessageText, []byte(`{"op":"unsubscribe","channel":"c"}`)))
 		for (<-p.log.records).Message != "tunnel closed" {
 		}
 		require.InDelta(t, deadAfter+20*time.Second, time.Since(opened), float64(2*stopTime+time.Second))
 
 		time.Sleep(time.Hour)
 		require.Empty(t, lost)
-		cancel()
-		require.ErrorIs(t, <-done, context.Canceled)
+		stop()
 		require.Error(t, <-lost)
 		_ = dead.CloseNow()
 	})
