@@ -139,6 +139,8 @@ func (p *platform) ask(h oracle.History, x story.Expectation, f oracle.Fault) or
 		return oracle.Acknowledged(h, f, v.Duration("within"))
 	case "tunnels-kept":
 		return oracle.TunnelsKept(h, f, int(v.Share("share")), v.Duration("for"))
+	case "reconnected":
+		return oracle.Reconnected(h, v.Duration("within"))
 	case "sent-away":
 		each, _ := v.Counts("each-tunnel")
 		return oracle.SentAway(h, oracle.Range(each))

@@ -5,25 +5,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/espra/protoplex/nodes"
 	"github.com/espra/protoplex/scenarios/oracle"
 	"github.com/espra/protoplex/scenarios/story"
 )
-
-// looks are what the controls saw of the vantages, which ask them in every round
-// of their probes: the one sign of life of monitors that have nothing to tell.
-type looks struct {
-	mu  sync.Mutex
-	all []look
-}
-
-type look struct {
-	at   time.Duration
-	from netip.Addr
-}
 
 // runControl is a site of somebody else, which practically always answers.
 func (p *platform) runControl(ctx context.Context, m nodes.Machine, _ []string) error {
@@ -45,24 +32,16 @@ func (p *platform) looked(remote string) {
 	if err != nil {
 		return
 	}
-	p.looks.mu.Lock()
-	defer p.looks.mu.Unlock()
-	p.looks.all = append(p.looks.all, look{p.world.Elapsed(), from.Addr()})
+	p.looks.note(p.world.Elapsed(), from.Addr())
 }
 
-// seen gives the looks of the vantages, in order.
+// seen gives the looks of the vantages at the controls, in order. They ask them in
+// every round of their probes: the one sign of life of monitors that have nothing to
+// tell.
 func (p *platform) seen() []oracle.Look {
-	names := map[netip.Addr]string{}
-	for _, m := range p.with(story.RoleVPS, nil) {
-		names[p.addr(m.Name)] = m.Name
-	}
-	p.looks.mu.Lock()
-	defer p.looks.mu.Unlock()
 	var all []oracle.Look
-	for _, l := range p.looks.all {
-		if name := names[l.from]; name != "" {
-			all = append(all, oracle.Look{At: l.at, Vantage: name})
-		}
-	}
+	p.looks.by(p, p.with(story.RoleVPS, nil), func(at time.Duration, name string) {
+		all = append(all, oracle.Look{At: at, Vantage: name})
+	})
 	return all
 }

@@ -12,9 +12,6 @@ import (
 	"github.com/espra/protoplex/sim"
 )
 
-// roleAdmin is that of operators in a cell.
-const roleAdmin = "admin"
-
 // orderDrain has an operator order nodes to drain, from the machine of their Seed:
 // meta ports are reached from within a cell only. Each event has an operator of its
 // own, who counts the strikes.
@@ -46,7 +43,7 @@ func (p *platform) orderDrain(s *strike) {
 func (p *platform) drainByHand(ctx context.Context, m nodes.Machine, e story.Event, node story.Machine, revision uint64, ordered *atomic.Uint64) error {
 	a := p.cells[node.Region]
 	from, until := p.validity()
-	cert, err := a.Node(entropy("operator "+e.ID), roleAdmin, e.ID, from, until)
+	cert, err := a.Node(entropy("operator "+e.ID), meta.RoleAdmin, e.ID, from, until)
 	if err != nil {
 		return fmt.Errorf("certificate: %w", err)
 	}

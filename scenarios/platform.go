@@ -63,10 +63,10 @@ type platform struct {
 	still    map[*sim.Machine]int // hangs that have begun and not ended
 	fleets   map[string]*fleet    // of the regions that scale
 	naming   nameFaults
-	lies     []*lie // that load balancers may be told
-	looks    looks
+	lies     []*lie   // that load balancers may be told
+	looks    contacts // of the controls
 	phones   phones
-	writes   writes
+	writes   contacts // of the lease stores, by those who write
 }
 
 // rolesOf are the programs that machines run: the platform's own as production

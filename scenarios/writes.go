@@ -1,9 +1,7 @@
 package scenarios
 
 import (
-	"net/netip"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/espra/protoplex/fakes/faulty"
@@ -16,17 +14,6 @@ import (
 // run slow by a thousandth.
 const longestTerm = seed.Term + seed.Term/1000
 
-// writes are those that have reached the lease stores, whose answers may be lost.
-type writes struct {
-	mu  sync.Mutex
-	all []write
-}
-
-type write struct {
-	at   time.Duration
-	from netip.Addr
-}
-
 // wrote notes a request to an API that is about to be carried out, if it is a
 // write to a lease store.
 func (p *platform) wrote(machine string, r faulty.Request, o faulty.Outcome) {
@@ -34,24 +21,15 @@ func (p *platform) wrote(machine string, r faulty.Request, o faulty.Outcome) {
 	if !r.Write || !carriedOut || !slices.ContainsFunc(p.with(story.RoleStore, nil), func(m story.Machine) bool { return m.Name == machine }) {
 		return
 	}
-	p.writes.mu.Lock()
-	defer p.writes.mu.Unlock()
-	p.writes.all = append(p.writes.all, write{p.world.Elapsed(), r.From})
+	p.writes.note(p.world.Elapsed(), r.From)
 }
 
-// renewed gives the writes of the Seeds, in order.
+// renewed gives the writes of the Seeds that have reached the lease stores, whatever
+// the Seeds heard of them, in order.
 func (p *platform) renewed() []oracle.Renewed {
-	names := map[netip.Addr]string{}
-	for _, m := range append(p.with(story.RoleSeed, nil), p.with(story.RoleUnderstudy, nil)...) {
-		names[p.addr(m.Name)] = m.Name
-	}
-	p.writes.mu.Lock()
-	defer p.writes.mu.Unlock()
 	var all []oracle.Renewed
-	for _, w := range p.writes.all {
-		if name := names[w.from]; name != "" {
-			all = append(all, oracle.Renewed{At: w.at, Name: name})
-		}
-	}
+	p.writes.by(p, append(p.with(story.RoleSeed, nil), p.with(story.RoleUnderstudy, nil)...), func(at time.Duration, name string) {
+		all = append(all, oracle.Renewed{At: at, Name: name})
+	})
 	return all
 }

@@ -139,6 +139,7 @@ func all() map[string]judgement {
 		"superseded-owners":    func(h oracle.History) oracle.Verdict { return oracle.SupersededOwners(h, lost, sec(60)) },
 		"home":                 func(h oracle.History) oracle.Verdict { return oracle.Home(h, lost, dns, sec(600), sec(900)) },
 		"moves":                func(h oracle.History) oracle.Verdict { return oracle.Moves(h, dns, oracle.Range{Min: 2, Max: 2}) },
+		"reconnected":          func(h oracle.History) oracle.Verdict { return oracle.Reconnected(h, sec(120)) },
 		"sent-away":            func(h oracle.History) oracle.Verdict { return oracle.SentAway(h, oracle.Range{Min: 1, Max: 1}) },
 		"availability":         func(h oracle.History) oracle.Verdict { return oracle.Availability(h, usHost, 3333, sec(60)) },
 		"answered-in-time":     func(h oracle.History) oracle.Verdict { return oracle.AnsweredInTime(h, "espra.com", sec(60)) },
@@ -159,6 +160,7 @@ func TestGoodHistory(t *testing.T) {
 		"superseded-owners":    {Name: "on a superseded owner, 1m on", Measured: "0", Budget: "0", Judged: 4},
 		"home":                 {Name: "home after us-east healed", Measured: "11m03s", Budget: "15m", Judged: 4},
 		"moves":                {Name: "moves of each name", Measured: "2", Budget: "2", Judged: 2},
+		"reconnected":          {Name: "longest that a tunnel was away", Measured: "30 s", Budget: "2m", Judged: 4},
 		"sent-away":            {Name: "times a tunnel is sent away", Measured: "1", Budget: "1", Judged: 2},
 		"availability":         {Name: "requests answered by " + usHost + ", each 1m", Measured: "66.66 %", Budget: "33.33 %", Judged: 9},
 		"answered-in-time":     {Name: "longest wait for an answer of espra.com", Measured: "57 s", Budget: "1m", Judged: 6},
@@ -311,6 +313,12 @@ func TestBadHistories(t *testing.T) {
 		}, "100 %", "2 attempts in the 1 s until 5:04, of 2 tunnels that were open"},
 		{"reconnects-spread", "those who come for the first time count, too", streams(client("anna").up(1), client("ben").up(302), client("zoe").up(303)),
 			"100 %", "1 attempts in the 1 s until 5:01, of 1 tunnels that were open"},
+
+		{"reconnected", "one takes its time", streams(
+			client("anna").up(1).cut(302, "reset").up(423), client("ben").up(1).cut(302, "reset").up(304).cut(2000, "reset"), client("zoe").up(1).cut(9, oracle.Stopped)),
+			"2m01s", "anna at 7:02 is not back since 5:02, reset"},
+		{"reconnected", "one never comes back", streams(client("anna").up(1).cut(302, "reset"), client("ben").up(1).cut(302, "reset").refused(304, "refused").up(306)),
+			"29m58s", "anna at 7:02 is not back since 5:02, reset"},
 
 		{"sent-away", "one is sent there and back", streams(
 			client("anna").up(1).closed(330, 4001).up(332).closed(340, 4001).up(342), client("ben").up(1).closed(332, 4001).up(334).closed(350, 1012)),

@@ -80,6 +80,41 @@ func ReconnectsSpread(h History, f Fault, atMost int, window time.Duration) Verd
 	return d.verdict("tunnels tried within "+Span(window)+", of all", Percent(worst), Percent(atMost))
 }
 
+// Reconnected judges that every tunnel that is cut is open again within a time,
+// unless its client stops. It counts the cuts for which there was time.
+func Reconnected(h History, within time.Duration) Verdict {
+	var d docket
+	cut := map[seat]Stream{}
+	longest := time.Duration(0)
+	judge := func(at seat, until time.Duration, back bool) {
+		e, away := cut[at]
+		delete(cut, at)
+		if !away || !back && until-e.At <= within {
+			return
+		}
+		d.judged++
+		longest = max(longest, until-e.At)
+		if until-e.At > within {
+			d.broke(e.At+within, "%s at %s is not back since %s, %s", e.Client, Offset(e.At+within), Offset(e.At), e.Why)
+		}
+	}
+	for _, e := range h.Streams {
+		at := seat{e.Client, channel{host: e.Host, key: e.Key}}
+		switch {
+		case e.Kind == Connected:
+			judge(at, e.At, true)
+		case e.Kind == Disconnected && e.Why == Stopped:
+			delete(cut, at)
+		case e.Kind == Disconnected:
+			cut[at] = e
+		}
+	}
+	for _, at := range slices.SortedFunc(maps.Keys(cut), compareSeats) {
+		judge(at, h.Lasts, false)
+	}
+	return d.verdict("longest that a tunnel was away", Span(longest), Span(within))
+}
+
 // closeMoved is the code of a tunnel that is closed with "moved, resume".
 const closeMoved = 4001
 

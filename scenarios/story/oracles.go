@@ -187,6 +187,13 @@ var Oracles = []Oracle{
 		check:  func(j *judge) { j.needVPS(); j.needOtherRegion() },
 	},
 	{
+		Name:   "reconnected",
+		About:  "every tunnel that is cut is open again soon, whatever cut it",
+		Scopes: []Scope{Throughout},
+		Params: []Param{{Name: "within", Type: TypeDuration, Required: true, About: "of each cut"}},
+		check:  func(j *judge) { j.needSubscribers() },
+	},
+	{
 		Name:   "sent-away",
 		About:  "each tunnel is told so many times that what it carries lives elsewhere; a move of its host is one reason",
 		Scopes: []Scope{Throughout},
