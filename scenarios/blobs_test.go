@@ -25,6 +25,7 @@ import (
 // The whole road to objects works in a simulated world: the AWS SDK on one
 // machine, S3 on another, TLS between them.
 func TestBlobsConformance(t *testing.T) {
+	t.Parallel()
 	for where, dir := range map[string]string{"in memory": "", "on disk": "/blobs"} {
 		for _, test := range blobtest.Tests() {
 			t.Run(where+": "+test.Name, func(t *testing.T) {
@@ -81,8 +82,10 @@ func (b *blobWorld) client(t testing.TB, secret string) nodes.Blobs {
 // What a client was told is stored is there after a power failure at any
 // moment; what was under way is there as a whole or not at all.
 func TestBlobsSurvivePowerFailure(t *testing.T) {
+	t.Parallel()
 	for seed := uint64(1); seed <= 5; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
 			sim.TestWith(t, sim.Options{Seed: seed}, func(t *testing.T, w *sim.World) {
 				b := newBlobWorld(t, w, "/blobs")
 				blobs := b.Blobs(t)

@@ -15,6 +15,7 @@ import (
 
 // Each of these words of the vocabulary does something, and its end ends that.
 func TestFaultsStrike(t *testing.T) {
+	t.Parallel()
 	const shape = `format: 1
 title: something happens
 story: Something happens.

@@ -56,12 +56,14 @@ func (l *leaseWorld) Process(t testing.TB, name string) leasetest.Process {
 // told and what they do on it has an order in which there is one holder at a
 // time, and each epoch is one greater than the last.
 func TestLeasesLinearizable(t *testing.T) {
+	t.Parallel()
 	seeds := seedsAskedFor(t)
 	if len(seeds) == 1 && seeds[0] == 1 {
 		seeds = []uint64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}
 	}
 	for _, seed := range seeds {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			t.Parallel()
 			sim.TestWith(t, sim.Options{Seed: seed}, func(t *testing.T, w *sim.World) {
 				c := newLeaseContest(t, w, leaseTrouble{w}.serve)
 				c.releases = true

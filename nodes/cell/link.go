@@ -254,10 +254,10 @@ func (l *Link) Facts() map[string]func() any {
 }
 
 // Gauges are what its metrics say.
-func (l *Link) Gauges() map[string]func() float64 {
-	return map[string]func() float64{
-		"protoplex_table_age_seconds": func() float64 { return l.table.Age().Seconds() },
-		"protoplex_table_epoch":       func() float64 { return float64(l.table.Current().Epoch) },
-		"protoplex_table_revision":    func() float64 { return float64(l.table.Current().Revision) },
+func (l *Link) Gauges() map[string]meta.Gauge {
+	return map[string]meta.Gauge{
+		"protoplex_table_age_seconds": {Help: "Time since its table was last heard or confirmed.", Read: func() float64 { return l.table.Age().Seconds() }},
+		"protoplex_table_epoch":       {Help: "Epoch of its table.", Read: func() float64 { return float64(l.table.Current().Epoch) }},
+		"protoplex_table_revision":    {Help: "Revision of its table, within the epoch.", Read: func() float64 { return float64(l.table.Current().Revision) }},
 	}
 }

@@ -55,9 +55,9 @@ func (s *server) obey(_ context.Context, o cell.Order) error {
 // servePort serves the meta port until ctx ends.
 func (s *server) servePort(ctx context.Context) error {
 	gauges := s.link.Gauges()
-	gauges["protoplex_live_tunnels"] = func() float64 { return float64(len(s.sorted())) }
-	gauges["protoplex_live_members"] = func() float64 { return float64(len(s.sortedMembers())) }
-	gauges["protoplex_live_member_subscriptions"] = func() float64 { return float64(s.memberSubs.Load()) }
+	gauges["protoplex_live_tunnels"] = meta.Gauge{Help: "Tunnels open now.", Read: func() float64 { return float64(len(s.sorted())) }}
+	gauges["protoplex_live_members"] = meta.Gauge{Help: "Machines registered over the meta port.", Read: func() float64 { return float64(len(s.sortedMembers())) }}
+	gauges["protoplex_live_member_subscriptions"] = meta.Gauge{Help: "Subscriptions of these machines.", Read: func() float64 { return float64(s.memberSubs.Load()) }}
 	return meta.Serve(ctx, s.m, meta.Options{
 		Identity: s.port,
 		Listen:   s.o.cell.Meta,

@@ -96,10 +96,10 @@ func TestMetricNames(t *testing.T) {
 	w := desk{}
 	m := (&metatest.Cell{T: t, W: w}).NewMachine("node")
 	id := metatest.NewCell(t, w, "us-east", m.Now()).Identity("live", "live-1")
-	one := func() float64 { return 1 }
+	one := meta.Gauge{Help: "One.", Read: func() float64 { return 1 }}
 	for _, o := range []meta.Options{
-		{Gauges: map[string]func() float64{"": one}},
-		{Gauges: map[string]func() float64{"protoplex_uptime_seconds": one}},
+		{Gauges: map[string]meta.Gauge{"": one}},
+		{Gauges: map[string]meta.Gauge{"protoplex_uptime_seconds": one}},
 		{Collectors: []prometheus.Collector{counter("x_total"), counter("x_total")}},
 	} {
 		o.Identity, o.Listen = id, "127.0.0.1:0"

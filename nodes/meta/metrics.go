@@ -50,8 +50,9 @@ func (s *server) newMetrics() error {
 			Help: "When this node's certificate of the cell ends, in Unix time."},
 			func() float64 { return float64(s.o.Identity.Certificate().NotAfter.Unix()) }),
 	}
-	for _, gauge := range slices.Sorted(maps.Keys(s.o.Gauges)) {
-		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: gauge}, s.o.Gauges[gauge]))
+	for _, name := range slices.Sorted(maps.Keys(s.o.Gauges)) {
+		g := s.o.Gauges[name]
+		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: g.Help}, g.Read))
 	}
 	var errs []error
 	for _, c := range append(all, s.o.Collectors...) {

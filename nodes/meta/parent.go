@@ -162,16 +162,16 @@ func (p *parentPort) ends() prometheus.Collector {
 	})
 }
 
-func (p *parentPort) gauges(own map[string]func() float64) map[string]func() float64 {
-	all := map[string]func() float64{
-		"protoplex_node_children":       func() float64 { return float64(len(p.last().Children)) },
-		"protoplex_node_children_ready": func() float64 { return float64(p.count(nodes.ChildReady)) },
-		"protoplex_node_draining": func() float64 {
+func (p *parentPort) gauges(own map[string]Gauge) map[string]Gauge {
+	all := map[string]Gauge{
+		"protoplex_node_children":       {"Child processes that the node keeps a place for.", func() float64 { return float64(len(p.last().Children)) }},
+		"protoplex_node_children_ready": {"Child processes that serve.", func() float64 { return float64(p.count(nodes.ChildReady)) }},
+		"protoplex_node_draining": {"1 once it drains or ends.", func() float64 {
 			if slices.Contains([]nodes.Phase{"", nodes.Running}, p.last().Phase) {
 				return 0
 			}
 			return 1
-		},
+		}},
 	}
 	maps.Copy(all, own)
 	return all

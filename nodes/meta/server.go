@@ -22,6 +22,14 @@ import (
 // Listen is the address that a meta port has if nothing else is said.
 const Listen = ":9090"
 
+// A Gauge is a figure of the metrics that goes up and down.
+type Gauge struct {
+	// Help says in a sentence what it is.
+	Help string
+	// Read gives its value, in the unit that its name ends in.
+	Read func() float64
+}
+
 // Options are what a process tells and does on its meta port. Functions may be
 // called from several goroutines at once.
 type Options struct {
@@ -44,7 +52,7 @@ type Options struct {
 	// Facts are shown in the status, each by its name, as JSON.
 	Facts map[string]func() any
 	// Gauges are shown in the metrics, each by its full name.
-	Gauges map[string]func() float64
+	Gauges map[string]Gauge
 	// Collectors are what else the metrics show. Their names end in the base unit,
 	// as seconds or bytes, and those of counters in _total.
 	Collectors []prometheus.Collector

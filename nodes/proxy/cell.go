@@ -29,10 +29,11 @@ func (o options) identity(m nodes.Machine) (*ca.Identity, *nodes.Credential, err
 
 // gauges are those of the link, and the end of the public certificate if there
 // is one.
-func gauges(link *cell.Link, cert *nodes.Certificate) map[string]func() float64 {
+func gauges(link *cell.Link, cert *nodes.Certificate) map[string]meta.Gauge {
 	all := link.Gauges()
 	if cert != nil {
-		all["protoplex_proxy_certificate_not_after_seconds"] = func() float64 { return float64(cert.NotAfter().Unix()) }
+		all["protoplex_proxy_certificate_not_after_seconds"] = meta.Gauge{Help: "When the public certificate ends, in Unix time.",
+			Read: func() float64 { return float64(cert.NotAfter().Unix()) }}
 	}
 	return all
 }

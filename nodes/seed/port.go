@@ -54,18 +54,18 @@ func (s *seed) last() Fact {
 func (s *seed) metaOptions() meta.Options {
 	o := s.c.Meta
 	o.Facts = withAll(o.Facts, map[string]func() any{"seed": func() any { return s.last() }})
-	o.Gauges = withAll(o.Gauges, map[string]func() float64{
-		"protoplex_seed_leading": func() float64 {
+	o.Gauges = withAll(o.Gauges, map[string]meta.Gauge{
+		"protoplex_seed_leading": {Help: "1 while it leads its cell.", Read: func() float64 {
 			if s.last().State == "leading" {
 				return 1
 			}
 			return 0
-		},
-		"protoplex_seed_epoch":             func() float64 { return float64(s.last().Epoch) },
-		"protoplex_seed_members":           func() float64 { return float64(s.last().Members) },
-		"protoplex_seed_table_revision":    func() float64 { return float64(s.last().Table.Revision) },
-		"protoplex_seed_table_nodes":       func() float64 { return float64(len(s.last().Table.Nodes)) },
-		"protoplex_seed_table_age_seconds": func() float64 { return s.last().Age },
+		}},
+		"protoplex_seed_epoch":             {Help: "Epoch of the lease that it holds or last held.", Read: func() float64 { return float64(s.last().Epoch) }},
+		"protoplex_seed_members":           {Help: "Nodes with a stream to it.", Read: func() float64 { return float64(s.last().Members) }},
+		"protoplex_seed_table_revision":    {Help: "Revision of its table, within the epoch.", Read: func() float64 { return float64(s.last().Table.Revision) }},
+		"protoplex_seed_table_nodes":       {Help: "Nodes that its table names.", Read: func() float64 { return float64(len(s.last().Table.Nodes)) }},
+		"protoplex_seed_table_age_seconds": {Help: "Time since its table was last known to be the newest.", Read: func() float64 { return s.last().Age }},
 	})
 	o.Routes = append(slices.Clone(o.Routes),
 		// As many streams as members, and those that are about to be refused.

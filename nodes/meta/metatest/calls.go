@@ -34,7 +34,7 @@ func callTests() []Test {
 func testAsked(t testing.TB, w machinetest.World) {
 	p := newPair(t, w, meta.Options{
 		Facts:  map[string]func() any{"table": func() any { return map[string]int{"epoch": 7} }},
-		Gauges: map[string]func() float64{"protoplex_table_age_seconds": func() float64 { return 1.5 }},
+		Gauges: map[string]meta.Gauge{"protoplex_table_age_seconds": {Help: "How old.", Read: func() float64 { return 1.5 }}},
 	})
 	c := p.as("proxy", "proxy-1")
 	var health []byte
@@ -53,7 +53,7 @@ func testAsked(t testing.TB, w machinetest.World) {
 		`,role="live",version="v1"} 1` + "\n",
 		`protoplex_meta_requests_total{code="200",route="GET /status"} 1` + "\n",
 		`protoplex_meta_request_duration_seconds_count{route="GET /status"} 1` + "\n",
-		"protoplex_table_age_seconds 1.5\n",
+		"# HELP protoplex_table_age_seconds How old.\n# TYPE protoplex_table_age_seconds gauge\nprotoplex_table_age_seconds 1.5\n",
 	} {
 		require.Contains(t, string(text), line)
 	}
