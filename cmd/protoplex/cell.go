@@ -245,6 +245,9 @@ func readOperator(dir, name string) (*ca.Identity, error) {
 	}
 	file := filepath.Join(dir, certName(meta.RoleAdmin, name))
 	pem, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s does not exist; protoplex cell cert --role %s makes it", file, meta.RoleAdmin)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -328,6 +328,9 @@ func printStatus(w io.Writer, s monitor.Status) {
 	fmt.Fprintf(w, "as %s knows it at %s\n\n", s.Vantage, s.Now.Format(time.RFC3339))
 	for _, name := range slices.Sorted(maps.Keys(s.Subjects)) {
 		x := s.Subjects[name]
+		if strings.HasPrefix(name, "zone-") && x.Status == "unknown" && x.Incident == "" {
+			continue // nothing was ever wrong with it
+		}
 		note := ""
 		if x.Incident != "" {
 			note = "  incident " + x.Incident
@@ -371,7 +374,11 @@ func printStatus(w io.Writer, s monitor.Status) {
 		if i.Acknowledged != "" {
 			by = "; " + i.Acknowledged + " looks after it"
 		}
-		fmt.Fprintf(w, "\nincident %s: %s %s since %s%s\n", i.ID, i.Subject, i.State, i.Since.Format(time.RFC3339), by)
+		state := i.State + " since " + i.Since.Format(time.RFC3339)
+		if !i.Ended.IsZero() {
+			state = fmt.Sprintf("%s, from %s to %s", i.State, i.Since.Format(time.RFC3339), i.Ended.Format(time.RFC3339))
+		}
+		fmt.Fprintf(w, "\nincident %s: %s %s%s\n", i.ID, i.Subject, state, by)
 		for _, m := range i.Timeline {
 			fmt.Fprintf(w, "  %s  %-12s  %s\n", m.At.Format("15:04:05"), m.What, m.Text)
 		}

@@ -280,6 +280,7 @@ func (f *fileReader) check(entries []entry, c *Config) *File {
 	}
 	f.delegations(out, origin)
 	f.targets(out, kinds)
+	out.doubts(origin, kinds)
 	if missing := c.uncovered(nameservers); len(nameservers) > 0 && len(missing) > 0 {
 		out.warn(nsAt, "the NS records of %s name no server of %s", origin, strings.Join(missing, ", "))
 	}
@@ -365,4 +366,56 @@ func (f *fileReader) targets(out *File, kinds map[string]map[string]string) {
 			}
 		}
 	}
+}
+
+// doubts warns of what is allowed and hardly ever meant: a name that ends in that
+// of the zone twice, and mail, services and delegations that lead to a name of the
+// zone without an address. That may not be one of the monitors' homes either, which
+// are aliases.
+func (f *File) doubts(origin string, kinds map[string]map[string]string) {
+	inside := "." + origin
+	var hosts []string // those with an address
+	for name := range kinds {
+		if addressed(name, kinds) {
+			hosts = append(hosts, name)
+		}
+	}
+	slices.Sort(hosts)
+	for _, r := range f.Records {
+		at := f.places[identity(r)]
+		if strings.HasSuffix("."+r.Name, inside+inside) {
+			f.warn(at, "%s %s: ends in %s twice; is a final dot missing?", r.Name, r.Type, origin)
+		}
+		switch r.Type {
+		case "MX", "SRV", "NS":
+			target := r.Value[strings.LastIndex(r.Value, " ")+1:]
+			if (target == origin || strings.HasSuffix(target, inside)) && !reachable(target, r.Type, origin, kinds) {
+				f.warn(at, "%s %s: %s has no address here%s", r.Name, r.Type, target, config.Suggest(target, hosts))
+			}
+		}
+	}
+}
+
+// reachable tells whether a name of the zone has an address, be it by a wildcard, or
+// is below a delegation, where others give it one. The servers of that need theirs
+// from here.
+func reachable(name, kind, origin string, kinds map[string]map[string]string) bool {
+	if addressed(name, kinds) || kinds[name] == nil && kind != "NS" && addressed("*."+parent(name), kinds) {
+		return true
+	}
+	for ; name != origin; name = parent(name) {
+		if kinds[name]["NS"] != "" && kind != "NS" {
+			return true
+		}
+	}
+	return false
+}
+
+func addressed(name string, kinds map[string]map[string]string) bool {
+	return kinds[name]["A"] != "" || kinds[name]["AAAA"] != ""
+}
+
+func parent(name string) string {
+	_, rest, _ := strings.Cut(name, ".")
+	return rest
 }

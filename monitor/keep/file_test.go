@@ -107,6 +107,30 @@ func TestWarnings(t *testing.T) {
 	}, f.Warnings)
 }
 
+// What is allowed and hardly ever meant.
+func TestDoubts(t *testing.T) {
+	for text, want := range map[string]string{
+		"mail A 192.0.2.1\n@ MX 10 mial\n":       "z:3:1: warning: espra.com MX: mial.espra.com has no address here; did you mean mail.espra.com?",
+		"_x._tcp SRV 0 1 2 host\n":               "z:2:1: warning: _x._tcp.espra.com SRV: host.espra.com has no address here",
+		"a NS ns.a\n":                            "z:2:1: warning: a.espra.com NS: ns.a.espra.com has no address here",
+		"docs.espra.com A 192.0.2.1\n":           "z:2:1: warning: docs.espra.com.espra.com A: ends in espra.com twice; is a final dot missing?",
+		"mail AAAA ::1\n@ MX 10 mail\n":          "",
+		"*.m A 192.0.2.1\n@ MX 10 a.m\n":         "",
+		"@ MX 0 .\n":                             "",
+		"@ MX 10 mail.espra.com.example.\n":      "",
+		"@ A 192.0.2.1\n@ MX 10 @\n":             "",
+		"a NS ns.example.net.\n@ MX 10 mail.a\n": "", // others know
+		"m CNAME www\n":                          "", // the monitors may
+		"other-espra.com A 192.0.2.1\n":          "",
+		"x.espra.com.espra.com. A 192.0.2.1\n":   "z:2:1: warning: x.espra.com.espra.com A: ends in espra.com twice; is a final dot missing?",
+		"*.m TXT x\n@ MX 10 a.m\n*.n TXT x\n":    "z:3:1: warning: espra.com MX: a.m.espra.com has no address here",
+	} {
+		f, err := parseFile("z", "$TTL 1h\n"+text, testConfig(t))
+		require.NoError(t, err, text)
+		require.Equal(t, want, strings.Join(f.Warnings, "\n"), text)
+	}
+}
+
 // Whatever a file says, it is read or refused with places, and what is read can
 // be marked.
 func FuzzFile(f *testing.F) {
