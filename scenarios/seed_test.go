@@ -276,7 +276,7 @@ func TestLeaseStoreGone(t *testing.T) {
 
 func TestAllSeedsGone(t *testing.T) {
 	sim.Test(t, func(t *testing.T, w *sim.World) {
-		c := standing(t, w)
+		c, seen := standing(t, w), observed(w)
 		before := c.table("proxy-1")
 		w.Machine("seed-1").PowerOff()
 		w.Machine("seed-2").PowerOff()
@@ -285,6 +285,7 @@ func TestAllSeedsGone(t *testing.T) {
 			require.Equal(t, before, c.table(name))
 			require.Greater(t, c.link(name).Table().Age(), 4*time.Minute)
 			require.Equal(t, "gone", c.link(name).Status().State)
+			require.Len(t, seen().of("log: no seed", name), 2*4, "of each Seed, after half a minute and then each minute")
 		}
 		w.Machine("seed-2").PowerOn()
 		c.until(3*leaseTerm, func() bool { return c.heard("leader epoch=2") })

@@ -53,6 +53,7 @@ var Sometimes = []Mark{
 	{"nodes/cell", "clock set back", "", ""},
 	{"nodes/cell", "seed lost", "", ""},
 	{"nodes/cell", "seed refuses", "", ""},
+	{"nodes/cell", "no seed", "", ""},
 	{"nodes/cell", "stale leader refused", "", ""},
 
 	{"nodes/live", "gap told", "why", "another incarnation"},

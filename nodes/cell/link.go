@@ -70,6 +70,8 @@ const (
 	leaveTime  = 3 * time.Second
 	minBackoff = 250 * time.Millisecond
 	maxBackoff = 8 * time.Second
+	loneTime   = 30 * time.Second // without a Seed, before that is worth a warning
+	sayAgain   = time.Minute      // between warnings of the same trouble
 )
 
 // NewLink makes a link; Run connects it.
@@ -126,6 +128,7 @@ func (l *Link) Run(ctx context.Context) error {
 	// Each process begins at a Seed of its own choice.
 	next := int(l.m.Rand(l.draw+"/seed", 0) % uint64(len(l.o.Seeds)))
 	failures := 0
+	trouble := newTrouble(l.m.Elapsed())
 	for n := uint64(0); ; n++ {
 		seed := l.o.Seeds[next]
 		welcome, hint, err := l.visit(ctx, seed)
@@ -135,10 +138,10 @@ func (l *Link) Run(ctx context.Context) error {
 		if l.isLeft() {
 			return nil
 		}
-		l.log(seed, welcome, err)
 		if welcome {
-			failures = 0
+			failures, trouble = 0, newTrouble(l.m.Elapsed())
 		}
+		l.log(seed, welcome, err, trouble)
 		failures++
 		next = (next + 1) % len(l.o.Seeds)
 		if i := slices.IndexFunc(l.o.Seeds, func(s Seed) bool { return s.Name == hint }); i >= 0 {
@@ -163,15 +166,38 @@ func Backoff(m nodes.Machine, draw string, n uint64, failures int) time.Duration
 	return longest/4 + time.Duration(m.Rand(draw, n)%uint64(longest*3/4))
 }
 
-func (l *Link) log(seed Seed, welcome bool, err error) {
+// trouble is what a link told of since it last had a Seed. It belongs to Run.
+type trouble struct {
+	began time.Duration
+	said  map[string]time.Duration
+}
+
+func newTrouble(now time.Duration) trouble { return trouble{now, map[string]time.Duration{}} }
+
+// isNew tells whether a trouble has to be told, for the first time or again.
+func (t trouble) isNew(what string, now time.Duration) bool {
+	if last, ok := t.said[what]; ok && now-last < sayAgain {
+		return false
+	}
+	t.said[what] = now
+	return true
+}
+
+func (l *Link) log(seed Seed, welcome bool, err error, t trouble) {
+	now := l.m.Elapsed()
 	var refused *refusedError
 	switch {
 	case welcome:
 		l.m.Log().Warn("seed lost", "seed", seed.Name, "reason", err, "age", l.table.Age())
 	case errors.As(err, &refused) && refused.reason != NotLeader:
-		l.m.Log().Warn("seed refuses", "seed", seed.Name, "reason", refused.reason)
+		if t.isNew("refused by "+seed.Name, now) {
+			l.m.Log().Warn("seed refuses", "seed", seed.Name, "reason", refused.reason)
+		}
 	default:
 		l.m.Log().Debug("seed unavailable", "seed", seed.Name, "reason", err)
+		if now-t.began >= loneTime && t.isNew("nothing of "+seed.Name, now) {
+			l.m.Log().Warn("no seed", "for", now-t.began, "seed", seed.Name, "reason", err)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package cell
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -91,9 +92,11 @@ func (l *Link) open(ctx context.Context, cancel func(), seed Seed) (*meta.Stream
 	defer release()
 	inTime := context.AfterFunc(limit, cancel)
 	stream, err := c.Open(ctx, Path)
-	if !inTime() && err == nil {
-		stream.Close("too late")
-		err = limit.Err()
+	if !inTime() {
+		if err == nil {
+			stream.Close("too late")
+		}
+		return nil, fmt.Errorf("%s has not answered within %v", seed.Addr, openTime)
 	}
 	return stream, err
 }

@@ -97,28 +97,37 @@ func BenchmarkLiveFanOut(b *testing.B) {
 			start := time.Now()
 			var published atomic.Int64 // since start
 			heard := make(chan time.Duration, subscribers)
-			var reading sync.WaitGroup
+			gone := make(chan bool, subscribers)
 			for range subscribers - 1 {
 				conn, r := c.dial(b)
 				b.Cleanup(func() { _ = conn.Close() })
-				reading.Go(func() {
+				go func() {
 					for {
 						op, payload, err := readFrame(r)
 						if err != nil {
+							gone <- true
 							return
 						}
-						if op == 0x81 && len(payload) > 1000 {
+						switch {
+						case op == 0x81 && len(payload) > 1000:
 							heard <- time.Since(start) - time.Duration(published.Load())
+						case op == 0x89:
+							_ = writeFrame(conn, 0x8a, payload)
 						}
 					}
-				})
+				}()
 			}
 			data := strings.Repeat("x", 1<<10)
 			publish := func(latencies []time.Duration) []time.Duration {
 				published.Store(int64(time.Since(start)))
 				c.publish(data)
 				for range subscribers - 1 {
-					latencies = append(latencies, <-heard)
+					select {
+					case latency := <-heard:
+						latencies = append(latencies, latency)
+					case <-gone:
+						b.Fatal("somebody who read was cut")
+					}
 				}
 				return latencies
 			}
