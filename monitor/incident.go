@@ -71,7 +71,7 @@ func (i *Incident) Timeline(named bool) []Moment {
 		if named {
 			to = " to " + t.Admin
 		}
-		line = append(line, Moment{t.At.UTC(), "text", t.Kind + to + " by " + t.By + " through " + t.Provider + shared + ": " + t.State.String()})
+		line = append(line, Moment{t.At.UTC(), "text", spoken(t.Kind) + to + " by " + t.By + " through " + t.Provider + shared + ": " + t.State.String()})
 	}
 	for _, a := range i.Acks {
 		line = append(line, Moment{a.At.UTC(), "acknowledged", "by " + someone(a.By, named)})

@@ -39,6 +39,23 @@ const (
 
 func nth(kind string, n int) string { return kind + "-" + strconv.Itoa(n) }
 
+// spoken is a numbered kind as people read it.
+func spoken(kind string) string {
+	kind, n, _ := strings.Cut(kind, "-")
+	switch kind {
+	case kindOpen:
+		kind = "down"
+	case kindFlap:
+		kind = "flapping"
+	case kindClear:
+		kind = "all clear"
+	}
+	if n != "" && n != "0" {
+		kind += " again"
+	}
+	return kind
+}
+
 // due lists what people should know by now, sorted by subject and level. It
 // includes what they know: see pending.
 func (v *vantage) due(now time.Duration) []message {

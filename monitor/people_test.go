@@ -115,9 +115,9 @@ func TestAcknowledgeByLink(t *testing.T) {
 	first.wait(2, "sms sent admins=ana")
 	require.Empty(t, d.texts(raj), "raj slept")
 	_, page = first.get("/i/" + link)
-	require.Contains(t, page, "open-0 to ana by fremont")
+	require.Contains(t, page, "down to ana by fremont")
 	_, page = first.get("/i/" + id + "-AAAAAAAA")
-	require.Contains(t, page, "open-0 by fremont")
+	require.Contains(t, page, "down by fremont")
 	require.Len(t, d.texts(ana), 2)
 }
 
@@ -291,7 +291,7 @@ func TestTimeline(t *testing.T) {
 	require.NoError(t, err)
 	require.Subset(t, whats, []string{"opened", "text", "plan", "changed", "read back", "home set", "acknowledged", "up", "over"}, string(text))
 	require.Equal(t, "over", s.Incidents[k].State)
-	require.Regexp(t, `open-0 to ana by fremont through twilio: (accepted|delivered)"`, string(text))
+	require.Regexp(t, `down to ana by fremont through twilio: (accepted|delivered)"`, string(text))
 }
 
 // A key that lost its rights is told of to those who were paged, as it keeps the

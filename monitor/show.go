@@ -137,6 +137,7 @@ func (v *vantage) shownIncidents(now time.Duration, named bool) []status.Inciden
 		}
 		if i.Open {
 			shown.Votes = v.verdicts.Subjects[i.Subject].Votes
+			shown.Folded = v.verdicts.Subjects[i.Subject].Folded
 		}
 		if i.Region && !i.Over {
 			shown.Doing = v.doing(i.Subject, now)

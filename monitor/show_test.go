@@ -81,7 +81,7 @@ func TestStatusPage(t *testing.T) {
 	require.True(t, s.Incidents[0].Open)
 	require.Equal(t, region.Incident, s.Incidents[0].ID)
 	require.Regexp(t, `^opened: [23]/3 vantages$`, s.Incidents[0].Timeline[1].What)
-	require.Regexp(t, `text: open-0 by fremont through twilio: (accepted|delivered)\b`, fmt.Sprint(s.Incidents[0].Timeline))
+	require.Regexp(t, `text: down by fremont through twilio: (accepted|delivered)\b`, fmt.Sprint(s.Incidents[0].Timeline))
 
 	status, body := first.get("/i/" + region.Incident)
 	require.Equal(t, 200, status)

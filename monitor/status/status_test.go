@@ -153,6 +153,10 @@ func TestPages(t *testing.T) {
 	stale.Seen = stale.Now.Add(-5 * time.Minute)
 	unsaved := quiet()
 	unsaved.Unsaved = true
+	folded := outage()
+	for i := range folded.Incidents {
+		folded.Incidents[i].Folded = true
+	}
 	for _, tt := range []struct {
 		name, path string
 		page       status.Page
@@ -171,6 +175,7 @@ func TestPages(t *testing.T) {
 		{"empty", "/", empty, 200, []string{"Nothing is watched", "has not looked at anything", "None that this vantage remembers"}, []string{"All is well"}},
 		{"reloading", "/?refresh", quiet(), 200, []string{`<meta http-equiv="refresh" content="30">`, "stop reloading"}, nil},
 		{"incident", "/i/mav", outage(), 200, []string{"us-east: incident MAV", "DNS moved to eu-west", `<a href="../">`}, []string{"C7X", "<form"}},
+		{"folded", "/i/MAV", folded, 200, []string{"A greater incident tells of it"}, []string{"Nobody has"}},
 		{"past", "/i/X4D", outage(), 200, []string{"<strong>Over</strong> after 11 h"}, []string{"<form", "Nobody has", "vantages agree"}},
 		{"unknown", "/i/NONE", outage(), 404, []string{"No such incident"}, []string{"NONE"}},
 		{"hostile", "/i/%3Cscript%3E", outage(), 404, []string{"No such incident"}, []string{"script"}},
