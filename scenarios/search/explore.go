@@ -207,7 +207,8 @@ func (e *Explorer) play(ctx context.Context, seed uint64, cores int) (Run, error
 }
 
 // replay plays a seed again, on all cores, and adds a finding if that is not the
-// same.
+// same. A run that was out of time shows nothing of its seed, only that this machine
+// is slow, or was asleep: what the other shows counts, and they are not compared.
 func (e *Explorer) replay(ctx context.Context, seed uint64, r *Run) error {
 	again, err := e.play(ctx, seed, runtime.NumCPU())
 	if err != nil {
@@ -215,6 +216,11 @@ func (e *Explorer) replay(ctx context.Context, seed uint64, r *Run) error {
 	}
 	f := Finding{Kind: Diverged, Cause: "a seed does not replay"}
 	switch {
+	case outOfTime(*r):
+		*r = again
+		return nil
+	case outOfTime(again):
+		return nil
 	case r.Trace != "" && again.Trace != "" && r.Trace != again.Trace:
 		f.Detail = fmt.Sprintf("its trace was %.12s, then %.12s", r.Trace, again.Trace)
 	case !slices.EqualFunc(r.Findings, again.Findings, Finding.Same):
@@ -224,6 +230,13 @@ func (e *Explorer) replay(ctx context.Context, seed uint64, r *Run) error {
 	}
 	r.Findings = append(r.Findings, f)
 	return nil
+}
+
+// tooLong is the cause of a run that was stopped as it was out of time.
+const tooLong = "the run took too long"
+
+func outOfTime(r Run) bool {
+	return slices.ContainsFunc(r.Findings, Finding{Kind: Stuck, Cause: tooLong}.Same)
 }
 
 func causes(all []Finding) string {
@@ -255,7 +268,7 @@ func playOne(ctx context.Context, limit time.Duration, command func(context.Cont
 	case ctx.Err() != nil:
 		return Run{}, ctx.Err()
 	case runCtx.Err() != nil:
-		return Run{Findings: []Finding{{Kind: Stuck, Cause: "the run took too long", Detail: fmt.Sprintf("stopped after %s of real time", limit)}}}, nil
+		return Run{Findings: []Finding{{Kind: Stuck, Cause: tooLong, Detail: fmt.Sprintf("stopped after %s of real time", limit)}}}, nil
 	case err != nil && !errors.As(err, &exit):
 		return Run{}, fmt.Errorf("start run: %w", err)
 	case err != nil && exit.ExitCode() != 1:

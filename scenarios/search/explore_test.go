@@ -85,6 +85,27 @@ func TestExploreLimit(t *testing.T) {
 	require.Equal(t, []Group{{Finding{Kind: Stuck, Cause: "the run took too long", Detail: "stopped after 1s of real time"}, []uint64{20}}}, x.Groups)
 }
 
+// A run that is out of time once and not the other time, as on a machine that was
+// asleep, does not say that its seed does not replay.
+func TestExploreLateOnce(t *testing.T) {
+	for late := 1; late <= 2; late++ {
+		t.Run(fmt.Sprint("the ", late, ". time"), func(t *testing.T) {
+			t.Parallel()
+			plays := 0
+			e := Explorer{Limit: 5 * time.Second, Twice: 1, Command: func(ctx context.Context, seed uint64, cores int) *exec.Cmd {
+				if plays++; plays == late {
+					seed = 20 // for ever
+				}
+				return explored(ctx, seed, cores)
+			}}
+			x, err := e.Explore(t.Context(), 11, 1)
+			require.NoError(t, err)
+			require.Equal(t, 2, plays)
+			require.Empty(t, x.Groups)
+		})
+	}
+}
+
 // Who stops the search keeps what it has found, and is told where to go on.
 func TestExploreStopped(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
