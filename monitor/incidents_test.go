@@ -1,7 +1,11 @@
 package monitor
 
 import (
+	"encoding/json"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -217,4 +221,38 @@ func TestAcknowledgementEnds(t *testing.T) {
 		require.True(t, i.acknowledge(observe.Ack{Incident: i.ID, By: "raj", At: at.Add(10*time.Minute + ahead), Phase: i.cleared()}))
 		require.Equal(t, "raj", i.acknowledged())
 	}
+}
+
+// What pages and GET /status show of an incident is in words, and a zone that nothing
+// was ever wrong with is not shown.
+func TestWhatIsShown(t *testing.T) {
+	v := still(t)
+	i := &Incident{ID: "WWW", Subject: "www", Open: true, Since: wall}
+	for n, kind := range []string{"open-0", "flap-0", "clear-0", "open-1", "clear-1", "stuck-1"} {
+		i.take(observe.Text{Incident: "WWW", Kind: kind, Admin: "ana", By: "fremont", N: 1, Provider: "sns", State: observe.Accepted, At: wall.Add(time.Duration(n) * time.Minute)})
+	}
+	v.incidents["www"] = i
+	v.verdicts.Subjects["www"] = decide.Subject{Status: decide.Down, Folded: true}
+	v.verdicts.Subjects["zone-linode"] = decide.Subject{}
+	v.seen.results = map[string]observe.Result{}
+
+	shown := v.shownIncidents(time.Minute, true)
+	require.Len(t, shown, 1)
+	require.True(t, shown[0].Folded)
+	var told []string
+	for _, m := range shown[0].Timeline[1:] {
+		told = append(told, strings.TrimSuffix(m.What, " to ana by fremont through sns: accepted"))
+	}
+	require.Equal(t, []string{"text: down", "text: flapping", "text: all clear", "text: down again", "text: all clear again", "text: stuck"}, told)
+
+	status := func() (all Status) {
+		w := httptest.NewRecorder()
+		v.status(w, httptest.NewRequest(http.MethodGet, "/status", nil))
+		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &all))
+		return all
+	}
+	require.Contains(t, status().Subjects, "www")
+	require.NotContains(t, status().Subjects, "zone-linode")
+	v.verdicts.Subjects["zone-linode"] = decide.Subject{Status: decide.Down}
+	require.Contains(t, status().Subjects, "zone-linode")
 }

@@ -42,16 +42,17 @@ func nth(kind string, n int) string { return kind + "-" + strconv.Itoa(n) }
 // spoken is a numbered kind as people read it.
 func spoken(kind string) string {
 	kind, n, _ := strings.Cut(kind, "-")
+	again := ""
+	if n != "0" {
+		again = " again"
+	}
 	switch kind {
 	case kindOpen:
-		kind = "down"
-	case kindFlap:
-		kind = "flapping"
+		return "down" + again
 	case kindClear:
-		kind = "all clear"
-	}
-	if n != "" && n != "0" {
-		kind += " again"
+		return "all clear" + again
+	case kindFlap:
+		return "flapping"
 	}
 	return kind
 }

@@ -101,7 +101,7 @@ type SubjectStatus struct {
 	Votes    int     `json:"votes"`
 	Incident string  `json:"incident,omitempty"`
 	Flapping bool    `json:"flapping,omitempty"`
-	Folded   bool    `json:"folded,omitempty"` // a greater incident tells of it
+	Folded   bool    `json:"folded,omitempty"` // a greater incident tells of it, or may yet
 }
 
 // VantageStatus is how a vantage was last heard of.
@@ -141,6 +141,9 @@ func (v *vantage) status(w http.ResponseWriter, r *http.Request) {
 	}
 	v.mu.Lock()
 	for name, s := range v.verdicts.Subjects {
+		if v.neverWrong(name) {
+			continue
+		}
 		seconds := (now - s.Changed).Seconds()
 		if s.Status == decide.Unknown {
 			seconds = (now - v.started).Seconds()

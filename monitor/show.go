@@ -77,8 +77,8 @@ func (v *vantage) shownSubjects(now time.Duration, wall time.Time) []status.Subj
 	}
 	places := map[string]int{}
 	for i, t := range v.params.Targets {
-		if _, tried := v.seen.results[t.Name]; !tried && strings.HasPrefix(t.Name, zonePrefix) && v.verdicts.Subjects[t.Name].Status == decide.Unknown {
-			continue // nothing was ever wrong with it
+		if v.neverWrong(t.Name) {
+			continue
 		}
 		place, ok := places[t.Subject()]
 		if !ok {
@@ -96,6 +96,13 @@ func (v *vantage) shownSubjects(now time.Duration, wall time.Time) []status.Subj
 	}
 	add(decide.Blind)
 	return all
+}
+
+// neverWrong says that a subject is a zone with which nothing was ever wrong. Nobody
+// need be told of it: it has no verdict before something is. The caller holds mu.
+func (v *vantage) neverWrong(name string) bool {
+	_, tried := v.seen.results[name]
+	return !tried && strings.HasPrefix(name, zonePrefix) && v.verdicts.Subjects[name].Status == decide.Unknown
 }
 
 // kind is that of the n-th of the decider's targets: behind those of the

@@ -328,9 +328,6 @@ func printStatus(w io.Writer, s monitor.Status) {
 	fmt.Fprintf(w, "as %s knows it at %s\n\n", s.Vantage, s.Now.Format(time.RFC3339))
 	for _, name := range slices.Sorted(maps.Keys(s.Subjects)) {
 		x := s.Subjects[name]
-		if strings.HasPrefix(name, "zone-") && x.Status == "unknown" && x.Incident == "" {
-			continue // nothing was ever wrong with it
-		}
 		note := ""
 		if x.Incident != "" {
 			note = "  incident " + x.Incident

@@ -98,7 +98,7 @@ type Incident struct {
 	Votes          int       `json:"votes"` // of so many vantages; 0 once it is up
 	Vantages       int       `json:"vantages"`
 	Doing          string    `json:"doing,omitempty"`           // what the system is doing about it
-	Folded         bool      `json:"folded,omitempty"`          // a greater incident tells of it
+	Folded         bool      `json:"folded,omitempty"`          // a greater incident tells of it, or may yet
 	AcknowledgedBy string    `json:"acknowledged_by,omitempty"` // name of a person, or "an admin" for strangers
 	Timeline       []Moment  `json:"timeline"`                  // oldest first
 }

@@ -153,6 +153,8 @@ func TestPages(t *testing.T) {
 	stale.Seen = stale.Now.Add(-5 * time.Minute)
 	unsaved := quiet()
 	unsaved.Unsaved = true
+	heard := quiet()
+	heard.Subjects[0].Targets = []status.Target{{Name: "london", Kind: "vantage", State: status.Up}}
 	folded := outage()
 	for i := range folded.Incidents {
 		folded.Incidents[i].Folded = true
@@ -175,6 +177,7 @@ func TestPages(t *testing.T) {
 		{"empty", "/", empty, 200, []string{"Nothing is watched", "has not looked at anything", "None that this vantage remembers"}, []string{"All is well"}},
 		{"reloading", "/?refresh", quiet(), 200, []string{`<meta http-equiv="refresh" content="30">`, "stop reloading"}, nil},
 		{"incident", "/i/mav", outage(), 200, []string{"us-east: incident MAV", "DNS moved to eu-west", `<a href="../">`}, []string{"C7X", "<form"}},
+		{"heard", "/", heard, 200, []string{"vantage</summary>"}, []string{"not seen yet"}},
 		{"folded", "/i/MAV", folded, 200, []string{"A greater incident tells of it"}, []string{"Nobody has"}},
 		{"past", "/i/X4D", outage(), 200, []string{"<strong>Over</strong> after 11 h"}, []string{"<form", "Nobody has", "vantages agree"}},
 		{"unknown", "/i/NONE", outage(), 404, []string{"No such incident"}, []string{"NONE"}},
