@@ -384,6 +384,11 @@ func TestBuckets(t *testing.T) {
 	location, err := c.GetBucketLocation(ctx, &sdk.GetBucketLocationInput{Bucket: third})
 	require.NoError(t, err)
 	require.Equal(t, types.BucketLocationConstraint(region), location.LocationConstraint)
+	versioning, err := c.GetBucketVersioning(ctx, &sdk.GetBucketVersioningInput{Bucket: third})
+	require.NoError(t, err)
+	require.Empty(t, versioning.Status)
+	_, err = c.GetBucketVersioning(ctx, &sdk.GetBucketVersioningInput{Bucket: aws.String("nothing")})
+	requireCode(t, "NoSuchBucket", err)
 
 	_, err = c.PutObject(ctx, &sdk.PutObjectInput{Bucket: third, Key: aws.String("key"), Body: strings.NewReader("x")})
 	require.NoError(t, err)

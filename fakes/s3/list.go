@@ -130,3 +130,14 @@ func (v *view) location() {
 	}
 	v.writeXML(gofakes3.GetBucketLocation{Xmlns: xmlns, LocationConstraint: region})
 }
+
+// versioning answers what S3 does of a bucket that never kept versions.
+func (v *view) versioning() {
+	if _, err := v.store.bucket(v.bucket); err != nil {
+		asAPIError(err).write(v.answer, v.r)
+		return
+	}
+	v.writeXML(struct {
+		XMLName xml.Name `xml:"http://s3.amazonaws.com/doc/2006-03-01/ VersioningConfiguration"`
+	}{})
+}

@@ -41,6 +41,7 @@ var operations = []operation{
 	{name: "CreateBucket", method: "PUT", level: bucketLevel, body: xmlBody},
 	{name: "DeleteBucket", method: "DELETE", level: bucketLevel},
 	{name: "GetBucketLocation", method: "GET", level: bucketLevel, need: []string{"location"}},
+	{name: "GetBucketVersioning", method: "GET", level: bucketLevel, need: []string{"versioning"}},
 	{
 		name: "ListMultipartUploads", method: "GET", level: bucketLevel, need: []string{"uploads"},
 		may: []string{"key-marker", "max-uploads", "prefix", "upload-id-marker"},

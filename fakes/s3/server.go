@@ -307,6 +307,9 @@ func (s *Server) serve(v *view, id uint64) {
 	case "GetBucketLocation":
 		v.location()
 		return
+	case "GetBucketVersioning":
+		v.versioning()
+		return
 	}
 	// gofakes3 counts before it names.
 	gofakes3.New(
