@@ -1,12 +1,10 @@
 package main
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,7 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/espra/protoplex/nodes"
 	"github.com/espra/protoplex/nodes/cell"
 	"github.com/espra/protoplex/nodes/meta"
 	"github.com/espra/protoplex/nodes/meta/ca"
@@ -29,29 +26,30 @@ const (
 
 func certName(role, name string) string { return filepath.Join(role, name+".pem") }
 
-// certRoles are those that certificates can be of: who belongs to a cell, and
-// its operators.
+// certRoles are those that certificates can be of: who belongs to a cell, its
+// operators, and who only asks how it is.
 func certRoles() []string {
-	return []string{meta.RoleAdmin, cell.RoleLive, cell.RoleProxy, cell.RoleSeed}
+	return []string{meta.RoleAdmin, cell.RoleLive, cell.RoleProxy, meta.RoleReader, cell.RoleSeed}
 }
 
 func cellCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "cell",
-		Short: "Mint the certificates of a cell, and have one of its nodes leave",
+		Short: "Mint the certificates of a cell, look at it, and have one of its nodes leave",
 		Long: `Make the authority of a cell, mint the certificates by which its nodes and operators
-know one another, and give an order as an operator. All is in one folder: authority.pem,
+know one another, and look at a cell and give an order as an operator. All is in one folder: authority.pem,
 which is the secret that makes members of the cell, and stays where you mint;
 roots.pem, which every node needs; and ROLE/NAME.pem, a certificate and its key, which
 nobody but its node needs.`,
 		Example: `  protoplex cell init --cell us-east us-east
   protoplex cell cert --role live --name us-east-live-1 us-east
   protoplex cell cert --role admin --name ana us-east
+  protoplex cell status --as ana --seeds seed-1=10.0.0.4:9090 us-east
   protoplex cell drain --as ana --seeds seed-1=10.0.0.4:9090 us-east us-east-live-1`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(cellInitCommand(), cellCertCommand(), cellDrainCommand())
+	c.AddCommand(cellInitCommand(), cellCertCommand(), cellStatusCommand(), cellDrainCommand())
 	return c
 }
 
@@ -131,8 +129,9 @@ func cellCertCommand() *cobra.Command {
 		Short: "Mint the certificate of a node or an operator",
 		Long: `Mint a certificate and a key by the authority in DIR, as DIR/ROLE/NAME.pem. With
 DIR/roots.pem it is what a Seed takes as --cert and --roots, and others as --cell-cert
-and --cell-roots; they read both again once a minute. The role admin is for operators.
-It carries no address: a node is who it is wherever it stands.`,
+and --cell-roots; they read both again once a minute. The role admin is for operators,
+and reader for what only asks nodes how they are, such as Prometheus. A certificate
+carries no address: a node is who it is wherever it stands.`,
 		Example: `  protoplex cell cert --role live --name us-east-live-1 us-east
   protoplex cell cert --role live --name us-east-live-1 --renew us-east
   protoplex cell cert --role admin --name ana --days 30 us-east`,
@@ -204,80 +203,4 @@ func readAuthority(dir string) (*ca.Authority, error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return authority, nil
-}
-
-func cellDrainCommand() *cobra.Command {
-	var as, seeds string
-	c := &cobra.Command{
-		Use:   "drain --as NAME --seeds SEEDS DIR NODE",
-		Short: "Have a node hand over to others and leave",
-		Long: `Order a node to leave, as the operator whose certificate is DIR/admin/NAME.pem; nothing
-else is needed but DIR/roots.pem. Whichever Seed leads takes it out of the table and
-then tells it; its clients are told to resume elsewhere, and its process ends.`,
-		Example: `  protoplex cell drain --as ana --seeds seed-1=10.0.0.4:9090,seed-2=10.0.1.4:9090 us-east us-east-live-1`,
-		Args:    cobra.ExactArgs(2),
-		RunE: func(c *cobra.Command, args []string) error {
-			all, err := cell.ParseSeeds(seeds)
-			if err != nil {
-				return status{statusUsage, fmt.Errorf("--seeds: %w", err)}
-			}
-			id, err := readOperator(args[0], as)
-			if err != nil {
-				return status{statusUsage, err}
-			}
-			if err := drainNode(c.Context(), id, all, args[1]); err != nil {
-				return status{statusFailed, err}
-			}
-			fmt.Fprintf(c.OutOrStdout(), "%s is told to leave\n", args[1])
-			return nil
-		},
-	}
-	f := c.Flags()
-	f.StringVar(&as, "as", "", "`NAME` of the operator who orders it")
-	f.StringVar(&seeds, "seeds", "", "the cell's `SEEDS`, NAME=HOST:PORT of their meta ports, separated by commas")
-	return c
-}
-
-// readOperator reads who an operator is.
-func readOperator(dir, name string) (*ca.Identity, error) {
-	if name == "" {
-		return nil, errors.New("say who you are: --as NAME")
-	}
-	file := filepath.Join(dir, certName(meta.RoleAdmin, name))
-	pem, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s does not exist; protoplex cell cert --role %s makes it", file, meta.RoleAdmin)
-	}
-	if err != nil {
-		return nil, err
-	}
-	roots, err := os.ReadFile(filepath.Join(dir, rootsName))
-	if err != nil {
-		return nil, err
-	}
-	id, err := ca.NewIdentity(pem, roots)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	return id, nil
-}
-
-// drainNode asks one Seed after another, for only the leader orders.
-func drainNode(ctx context.Context, id *ca.Identity, seeds []cell.Seed, node string) (err error) {
-	m, err := nodes.NewOS(nodes.OSOptions{Host: nodes.Host{Name: id.Name().Name}, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, m.Close()) }()
-	var errs []error
-	for _, s := range seeds {
-		client := meta.NewClient(m, id, s.Addr, ca.Want{Roles: []string{cell.RoleSeed}, Name: s.Name})
-		err := client.Call(ctx, "POST", cell.Path+"/drain", map[string]string{"node": node}, nil)
-		client.Close()
-		if err == nil {
-			return nil
-		}
-		errs = append(errs, fmt.Errorf("%s: %w", s.Name, err))
-	}
-	return errors.Join(errs...)
 }

@@ -9,12 +9,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"sync"
 	"syscall"
 
@@ -109,6 +111,7 @@ plays real and invented outages against it, exactly the same each time.`,
   protoplex sim list
   protoplex sim run region-failover
   protoplex sim verify region-failover --seeds 5`,
+		Version:           cmp.Or(nodes.Version(), "of an unknown commit") + ", " + runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},

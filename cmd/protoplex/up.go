@@ -107,7 +107,8 @@ publish    curl -d hello http://localhost:%d/live/room-1/news
 subscribe  ws://localhost:%[1]d/live/room-1, subprotocol live.espra.1
            by the name localhost: it serves no other host, such as 127.0.0.1
 try        http://localhost:%d/, a page for both
-operate    protoplex cell drain --as %s --seeds %s %s live-1
+look       protoplex cell status --as %s --seeds %s %s
+operate    protoplex cell drain --as %[3]s --seeds %[4]s %[5]s live-1
 logs       %s
 
 It is up. Ctrl-C ends it.`, o.port, o.port+1, operatorName, d.seeds(), state.dir, state.logs())

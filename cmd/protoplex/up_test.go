@@ -73,6 +73,14 @@ func TestUp(t *testing.T) {
 		require.NotRegexp(t, `(src|href)="[^d]`, body, "nothing is loaded from elsewhere")
 		require.Contains(t, header.Get("Content-Security-Policy"), "default-src 'none'")
 	})
+	t.Run("look", func(t *testing.T) {
+		cmd := exec.CommandContext(ctx, os.Args[0], up.look...)
+		cmd.Env = append(os.Environ(), asCommand+"=1")
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		require.Regexp(t, `(?m)^(seed|understudy) +leading in epoch 1, `, string(out))
+		require.Equal(t, 2, strings.Count(string(out), "owns keys"), "%s", out)
+	})
 	t.Run("nobody else can read", func(t *testing.T) {
 		require.NoError(t, filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
 			require.NoError(t, err)
@@ -211,6 +219,7 @@ type running struct {
 	errs  bytes.Buffer
 	lines *bufio.Scanner
 	pids  map[string]int // by name, as far as was read
+	look  []string       // arguments of the command by which one looks at the cell
 }
 
 func command(ctx context.Context, dir string, port int, flags ...string) *exec.Cmd {
@@ -238,13 +247,14 @@ func launch(ctx context.Context, t *testing.T, dir string, port int, flags ...st
 
 func startUp(ctx context.Context, t *testing.T, dir string, port int) *running {
 	up := launch(ctx, t, dir, port)
+	up.look = strings.Fields(up.await(t, `^look +protoplex cell status `))[2:]
 	up.await(t, `^It is up\. `)
 	require.Len(t, up.pids, len(members()))
 	return up
 }
 
-// await reads up to a line.
-func (r *running) await(t *testing.T, line string) {
+// await reads up to a line, and gives it.
+func (r *running) await(t *testing.T, line string) string {
 	t.Helper()
 	want, pid := regexp.MustCompile(line), regexp.MustCompile(`^(\S+) +pid (\d+)$`)
 	for r.lines.Scan() {
@@ -254,10 +264,11 @@ func (r *running) await(t *testing.T, line string) {
 			r.pids[m[1]] = n
 		}
 		if want.MatchString(r.lines.Text()) {
-			return
+			return r.lines.Text()
 		}
 	}
 	require.FailNow(t, "it ended without a line", "%s (%v) %s", line, r.lines.Err(), &r.errs)
+	return ""
 }
 
 func (r *running) pid(name string) int { return r.pids[name] }

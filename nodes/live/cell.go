@@ -55,9 +55,15 @@ func (s *server) obey(_ context.Context, o cell.Order) error {
 // servePort serves the meta port until ctx ends.
 func (s *server) servePort(ctx context.Context) error {
 	gauges := s.link.Gauges()
-	gauges["protoplex_live_tunnels"] = meta.Gauge{Help: "Tunnels open now.", Read: func() float64 { return float64(len(s.sorted())) }}
-	gauges["protoplex_live_members"] = meta.Gauge{Help: "Machines registered over the meta port.", Read: func() float64 { return float64(len(s.sortedMembers())) }}
-	gauges["protoplex_live_member_subscriptions"] = meta.Gauge{Help: "Subscriptions of these machines.", Read: func() float64 { return float64(s.memberSubs.Load()) }}
+	for name, g := range map[string]meta.Gauge{
+		"tunnels":              {Help: "Tunnels open now.", Read: func() float64 { return float64(len(s.sorted())) }},
+		"members":              {Help: "Machines registered over the meta port.", Read: func() float64 { return float64(len(s.sortedMembers())) }},
+		"member_subscriptions": {Help: "Subscriptions of these machines.", Read: func() float64 { return float64(s.memberSubs.Load()) }},
+		"channels":             {Help: "Channels kept.", Read: func() float64 { channels, _ := s.hub.size(); return float64(channels) }},
+		"history_bytes":        {Help: "Bytes of messages kept in all channels.", Read: func() float64 { _, bytes := s.hub.size(); return float64(bytes) }},
+	} {
+		gauges["protoplex_live_"+name] = g
+	}
 	return meta.Serve(ctx, s.m, meta.Options{
 		Identity: s.port,
 		Listen:   s.o.cell.Meta,

@@ -220,6 +220,13 @@ func (h *hub) weigh(c *channel, n int) {
 	h.judge(c.maker)
 }
 
+// size gives how many channels there are, and the bytes of their histories.
+func (h *hub) size() (channels, bytes int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.count, h.bytes
+}
+
 // forget drops the channels of all keys for which gone holds. Subscriptions to
 // them stay valid but hear nothing more: their tunnels are to be closed.
 func (h *hub) forget(gone func(key string) bool) {

@@ -136,8 +136,9 @@ func TestHubCountsAreRight(t *testing.T) {
 			}
 		}
 		require.Len(t, h.hogs, hogs)
-		require.Equal(t, channels, h.count)
-		require.Equal(t, bytes, h.bytes)
+		gotChannels, gotBytes := h.size()
+		require.Equal(t, channels, gotChannels)
+		require.Equal(t, bytes, gotBytes)
 		require.LessOrEqual(t, bytes, 600)
 		require.Equal(t, idle, h.idle.Len())
 		require.LessOrEqual(t, channels, 32)

@@ -11,11 +11,12 @@ import (
 	"github.com/espra/protoplex/nodes/meta/ca"
 )
 
-// RoleAdmin is the role in the certificates of operators. They and the Seed of
-// the cell may order a node about.
+// Roles in the certificates of those who are no nodes. Operators, as the Seed of
+// the cell, may order a node about; readers may ask how it is, and nothing else.
 const (
-	RoleAdmin = "admin"
-	roleSeed  = "seed"
+	RoleAdmin  = "admin"
+	RoleReader = "reader"
+	roleSeed   = "seed"
 )
 
 const (
@@ -28,9 +29,9 @@ const (
 func (s *server) builtin() []Route {
 	orders := []string{RoleAdmin, roleSeed}
 	routes := []Route{
-		{Pattern: "GET /health", Body: 1, Handler: http.HandlerFunc(s.serveHealth)},
-		{Pattern: "GET /status", Body: 1, Handler: http.HandlerFunc(s.serveStatus)},
-		{Pattern: "GET /metrics", Body: 1, Concurrency: 4, Handler: s.metrics.handler()},
+		{Pattern: "GET /health", Body: 1, Readers: true, Handler: http.HandlerFunc(s.serveHealth)},
+		{Pattern: "GET /status", Body: 1, Readers: true, Handler: http.HandlerFunc(s.serveStatus)},
+		{Pattern: "GET /metrics", Body: 1, Readers: true, Concurrency: 4, Handler: s.metrics.handler()},
 	}
 	if s.o.Drain != nil {
 		routes = append(routes, Route{Pattern: "POST /drain", Roles: orders,

@@ -21,8 +21,10 @@ type Route struct {
 	// Pattern is that of [http.ServeMux], with a method. Orders are POSTs,
 	// streams GETs.
 	Pattern string
-	// Roles are those that may; none means every node of the cell.
-	Roles []string
+	// Roles are those that may; none means all but readers, who may if Readers is
+	// set.
+	Roles   []string
+	Readers bool
 
 	// Body bounds the request's body, Time the request, and Concurrency how many
 	// may run at once; more are answered 503. For streams only Concurrency
@@ -40,6 +42,13 @@ type Route struct {
 	// Stream serves one stream, which ends with the return: with nil politely,
 	// else telling the peer the error.
 	Stream func(ctx context.Context, s *Stream) error
+}
+
+func (r Route) permits(role string) bool {
+	if role == RoleReader {
+		return r.Readers
+	}
+	return len(r.Roles) == 0 || slices.Contains(r.Roles, role)
 }
 
 func (r Route) withDefaults() Route {
@@ -111,7 +120,7 @@ func (s *server) route(r Route) error {
 		case err != nil:
 			refuse(counted, http.StatusForbidden, refusal{Error: err.Error()})
 			return
-		case len(r.Roles) > 0 && !slices.Contains(r.Roles, peer.Role):
+		case !r.permits(peer.Role):
 			s.m.Log().Warn("request refused", "route", r.Pattern, "peer", peer.Short())
 			refuse(counted, http.StatusForbidden, refusal{Error: fmt.Sprintf("role %s may not %s", peer.Role, r.Pattern)})
 			return

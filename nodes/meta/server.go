@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -43,7 +44,7 @@ type Options struct {
 	// this one: nothing more is accepted, and each answer is the last of its
 	// connection.
 	Retired <-chan struct{}
-	// Version is that of the program.
+	// Version is that of the program; empty means nodes.Version.
 	Version string
 
 	// Health says why the node must get no traffic; nil, or returning nil, is
@@ -111,6 +112,7 @@ func newServer(m nodes.Machine, o Options) (*server, error) {
 	if o.Identity == nil {
 		return nil, errors.New("meta: a node needs a certificate")
 	}
+	o.Version = cmp.Or(o.Version, nodes.Version())
 	if o.Listen == "" {
 		o.Listen = Listen
 	}

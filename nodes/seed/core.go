@@ -243,7 +243,7 @@ func (in ranOut) happen(c *core, now time.Duration) {
 }
 
 func (in heldBy) happen(c *core, _ time.Duration) {
-	c.leader = in.holder
+	c.leader, c.doubt = in.holder, ""
 	c.stepDown("the lease is held by " + who(in.holder))
 }
 

@@ -433,6 +433,53 @@ func TestDrain(t *testing.T) {
 	require.ErrorContains(t, d.order, `unknown order "dance"`)
 }
 
+// An operator sees who is there, who is not, who leaves, and why nothing is
+// decided.
+func TestRoster(t *testing.T) {
+	d := newDesk(t)
+	look := func() (r Roster, members []string) {
+		d.do(looked{&r})
+		require.NoError(t, d.order)
+		for _, m := range r.Members {
+			members = append(members, fmt.Sprintf("%s %s here=%t owns=%t silent=%v leaving=%q", m.ID, m.Held, m.Here, m.Owns, m.Silent, m.Leaving))
+		}
+		return r, members
+	}
+	d.do(unsure{"no answer"})
+	r, members := look()
+	require.Equal(t, Fact{State: Understudy, Doubt: "no answer"}, r.Seed)
+	require.Empty(t, members)
+	d.do(heldBy{"seed-2"})
+	r, _ = look()
+	require.Equal(t, Fact{State: Understudy, Leader: "seed-2"}, r.Seed)
+
+	d.do(acquired{3, d.now + time.Hour})
+	r, _ = look()
+	require.Equal(t, Settling, r.Seed.State)
+	d.after(time.Minute, passed{})
+	one, two := d.live(1), d.live(2)
+	d.after(2*time.Second, beaten{one.stream, cell.Beat{N: 1, Held: placement.Position{Epoch: 3, Revision: 3}}})
+	d.do(wanted{do: cell.Drain, node: "live-1", by: "ana"})
+	d.closed(two)
+	r, members = look()
+	require.Equal(t, Leading, r.Seed.State)
+	require.Equal(t, "seed-1", r.Seed.Leader)
+	require.Equal(t, []string{
+		`live-1 3.3 here=true owns=false silent=0 leaving="ana"`,
+		`live-2 0.0 here=false owns=true silent=2 leaving=""`,
+	}, members)
+
+	knows := one.reg
+	knows.Draining, knows.Incarnation = true, 2
+	d.open(knows, nil)
+	d.do(unsure{"no answer"})
+	d.after(2*time.Hour, passed{})
+	r, members = look()
+	require.Equal(t, Frozen, r.Seed.State)
+	require.Equal(t, "no answer", r.Seed.Doubt)
+	require.Contains(t, members, `live-1 0.0 here=true owns=false silent=7200 leaving="itself"`)
+}
+
 func TestInvalidate(t *testing.T) {
 	d := newDesk(t)
 	d.do(wanted{do: cell.Invalidate})

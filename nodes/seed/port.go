@@ -16,11 +16,21 @@ import (
 	"github.com/espra/protoplex/nodes/placement"
 )
 
-// Fact is what a Seed says of itself, as the fact "seed" of its status.
+// What a Seed can be doing.
+const (
+	Understudy = "understudy" // it waits for the lease
+	Settling   = "settling"   // it leads, and finds out who is there
+	Leading    = "leading"
+	Frozen     = "frozen" // it led, and may do so again: its lease is not renewed
+)
+
+// Fact is what a Seed says of itself, as the fact "seed" of its status. Only a
+// leader, frozen or not, has members, and a table that is as old as it says.
 type Fact struct {
-	State   string          `json:"state"` // understudy, settling, leading, frozen
+	State   string          `json:"state"`
 	Epoch   uint64          `json:"epoch"` // that it last led
 	Leader  string          `json:"leader,omitempty"`
+	Doubt   string          `json:"doubt,omitempty"` // why nothing was heard of the lease
 	Members int             `json:"members"`
 	Streams int             `json:"streams"`
 	Table   placement.Table `json:"table"`
@@ -28,18 +38,19 @@ type Fact struct {
 }
 
 func (c *core) fact(now time.Duration) Fact {
-	f := Fact{State: "understudy", Epoch: c.epoch, Leader: c.leader, Members: len(c.members), Streams: len(c.streams), Table: c.table}
+	f := Fact{State: Understudy, Epoch: c.epoch, Leader: c.leader, Doubt: c.doubt,
+		Members: len(c.members), Streams: len(c.streams), Table: c.table}
 	if !c.leads {
 		return f
 	}
 	f.Leader, f.Age = c.name, c.age(now).Seconds()
 	switch {
 	case c.frozen:
-		f.State = "frozen"
+		f.State = Frozen
 	case !c.settled:
-		f.State = "settling"
+		f.State = Settling
 	default:
-		f.State = "leading"
+		f.State = Leading
 	}
 	return f
 }
@@ -56,7 +67,7 @@ func (s *seed) metaOptions() meta.Options {
 	o.Facts = withAll(o.Facts, map[string]func() any{"seed": func() any { return s.last() }})
 	o.Gauges = withAll(o.Gauges, map[string]meta.Gauge{
 		"protoplex_seed_leading": {Help: "1 while it leads its cell.", Read: func() float64 {
-			if s.last().State == "leading" {
+			if s.last().State == Leading {
 				return 1
 			}
 			return 0
@@ -70,6 +81,7 @@ func (s *seed) metaOptions() meta.Options {
 	o.Routes = append(slices.Clone(o.Routes),
 		// As many streams as members, and those that are about to be refused.
 		meta.Route{Pattern: "GET " + cell.Path, Concurrency: 2 * s.c.Members, Stream: s.stream},
+		meta.Route{Pattern: "GET " + RosterPath, Roles: []string{meta.RoleAdmin}, Body: 1, Concurrency: 4, Handler: http.HandlerFunc(s.serveRoster)},
 		meta.Route{Pattern: "POST " + cell.Path + "/drain", Roles: []string{meta.RoleAdmin}, Handler: http.HandlerFunc(s.drain)},
 		meta.Route{Pattern: "POST " + cell.Path + "/invalidate", Roles: []string{meta.RoleAdmin}, Body: 32 << 10, Handler: http.HandlerFunc(s.invalidate)},
 	)

@@ -7,30 +7,19 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
 
+	"github.com/espra/protoplex/nodes"
 	"github.com/espra/protoplex/scenarios/story"
 )
 
 // Version names this program as reproducers do: by its commit, or by its own
 // bytes if it was built without knowing that.
 var Version = sync.OnceValue(func() string {
-	commit, changed := "", false
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			switch {
-			case s.Key == "vcs.revision":
-				commit = s.Value
-			case s.Key == "vcs.modified":
-				changed = s.Value == "true"
-			}
-		}
-	}
-	if commit != "" && !changed {
-		return "protoplex " + commit[:min(len(commit), 12)]
+	if v := nodes.Version(); v != "" && !strings.HasSuffix(v, "+") {
+		return "protoplex " + v
 	}
 	sum := sha256.New()
 	if self, err := os.Executable(); err == nil {

@@ -163,6 +163,7 @@ func (a *Authority) Node(entropy io.Reader, role, name string, notBefore, notAft
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		URIs:                  []*url.URL{uri},
+		DNSNames:              []string{name}, // for clients that are no nodes, such as curl
 	}, a)
 	if err != nil {
 		return nil, fmt.Errorf("ca: mint for %s: %w", n.Short(), err)

@@ -82,6 +82,13 @@ func TestPeers(t *testing.T) {
 	}
 }
 
+// Clients that are no nodes, such as curl, look for a host's name.
+func TestHostName(t *testing.T) {
+	cert := identity(t, authority(t, "us-east", 1), "live", "us-east-live-1").Certificate()
+	require.NoError(t, cert.VerifyHostname("us-east-live-1"))
+	require.Error(t, cert.VerifyHostname("us-east-live-2"))
+}
+
 // A renewed identity shows and trusts what is new, also through what was made
 // before; it does not become somebody else.
 func TestRenew(t *testing.T) {

@@ -172,6 +172,12 @@ func testRoles(t testing.TB, w machinetest.World) {
 		{"admin", "GET", "/debug/pprof/goroutine", 200},
 		{"admin", "GET", "/debug/pprof/profile?seconds=31", 400},
 		{"admin", "POST", "/maintenance", 404}, // this node has none
+		{"reader", "GET", "/health", 200},
+		{"reader", "GET", "/status", 200},
+		{"reader", "GET", "/metrics", 200},
+		{"reader", "GET", "/who", 403}, // every node may
+		{"reader", "GET", "/debug/pprof/goroutine", 403},
+		{"reader", "POST", "/drain", 403},
 	} {
 		var in any
 		if test.method == "POST" {
