@@ -311,5 +311,8 @@ func (in wanted) order(c *core) error {
 func (c *core) order(in wanted, to ...uint64) {
 	c.orders++
 	c.tell(slog.LevelInfo, "order", "number", c.orders, "do", in.do, "node", in.node, "by", in.by)
-	c.send(cell.TypeOrder, c.orders, cell.Order{Do: in.do, By: in.by, Body: in.body}, to...)
+	c.send(cell.TypeOrder, c.orders, in.frame(), to...)
 }
+
+// frame is what members are sent of an order.
+func (in wanted) frame() cell.Order { return cell.Order{Do: in.do, By: in.by, Body: in.body} }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net/http"
 	"slices"
 	"time"
@@ -221,7 +222,13 @@ func (s *seed) invalidate(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "want JSON", http.StatusBadRequest)
 		return
 	}
-	s.order(w, wanted{do: cell.Invalidate, by: meta.Peer(r.Context()).Short(), body: body})
+	in := wanted{do: cell.Invalidate, by: meta.Peer(r.Context()).Short(), body: body}
+	// Some characters take six times their room in a frame.
+	if _, err := newFrame(cell.TypeOrder, math.MaxUint64, math.MaxUint64, in.frame()); err != nil {
+		http.Error(w, "the order cannot be sent: "+err.Error(), http.StatusBadRequest)
+		return
+	}
+	s.order(w, in)
 }
 
 func (s *seed) order(w http.ResponseWriter, in wanted) {
