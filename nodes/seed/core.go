@@ -1,6 +1,7 @@
 package seed
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -185,11 +186,8 @@ func (c *core) freeze(now time.Duration) {
 	if c.settled {
 		c.confirmed = min(now, c.until) // perhaps we slept
 	}
-	why := c.doubt
-	if why == "" {
-		why = "not renewed in time"
-	}
-	c.tell(slog.LevelWarn, "frozen", "why", why)
+	c.doubt = cmp.Or(c.doubt, "not renewed in time")
+	c.tell(slog.LevelWarn, "frozen", "why", c.doubt)
 	c.greet(c.everybody()...)
 }
 

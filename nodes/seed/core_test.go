@@ -269,6 +269,15 @@ func TestFrozen(t *testing.T) {
 	require.Equal(t, uint64(2), one.table.Current().Epoch)
 }
 
+// A leader that has just slept says why it orders nothing.
+func TestFrozenUnawares(t *testing.T) {
+	d := newDesk(t)
+	d.lead(1)
+	d.live(1)
+	d.after(40*time.Second, wanted{do: cell.Drain, node: "live-1", by: "ana"})
+	require.EqualError(t, d.order, "seed: frozen: not renewed in time")
+}
+
 func TestThawedByRenewal(t *testing.T) {
 	d := newDesk(t)
 	d.lead(1)
