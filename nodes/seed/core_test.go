@@ -269,13 +269,22 @@ func TestFrozen(t *testing.T) {
 	require.Equal(t, uint64(2), one.table.Current().Epoch)
 }
 
-// A leader that has just slept says why it orders nothing.
+// A leader that has just slept says why it orders nothing, and that it cannot know
+// whether what it hands on is the newest.
 func TestFrozenUnawares(t *testing.T) {
 	d := newDesk(t)
 	d.lead(1)
+	watcher := d.open(registration(cell.RoleProxy, "proxy-1"), nil)
 	d.live(1)
+	d.closed(watcher)
+	d.live(2)
 	d.after(40*time.Second, wanted{do: cell.Drain, node: "live-1", by: "ana"})
 	require.EqualError(t, d.order, "seed: frozen: not renewed in time")
+	d.now += 20 * time.Second
+	back := d.open(watcher.reg, watcher)
+	require.Equal(t, d.core.table, back.table.Current())
+	require.Equal(t, d.core.age(d.now), back.table.Age())
+	require.Greater(t, back.table.Age(), 40*time.Second)
 }
 
 func TestThawedByRenewal(t *testing.T) {

@@ -141,7 +141,8 @@ func (c *core) catchUp(now time.Duration, m *member) {
 	case !c.settled:
 		c.lend(now, m)
 	case behind == 0:
-	case m.Held.Epoch == c.epoch && behind < 0 && c.changes != nil && m.Held.Revision+1 >= c.changes[0].Revision:
+	// Changes do not tell their age: whoever takes one takes it for the newest.
+	case !c.frozen && m.Held.Epoch == c.epoch && behind < 0 && c.changes != nil && m.Held.Revision+1 >= c.changes[0].Revision:
 		for _, change := range c.changes[m.Held.Revision+1-c.changes[0].Revision:] {
 			c.send(cell.TypeChange, change.Revision, change, m.stream)
 		}
