@@ -63,7 +63,7 @@ func (s *seed) metaOptions() meta.Options {
 			return 0
 		}},
 		"protoplex_seed_epoch":             {Help: "Epoch of the lease that it holds or last held.", Read: func() float64 { return float64(s.last().Epoch) }},
-		"protoplex_seed_members":           {Help: "Nodes with a stream to it.", Read: func() float64 { return float64(s.last().Members) }},
+		"protoplex_seed_members":           {Help: "Processes that it takes to be there.", Read: func() float64 { return float64(s.last().Members) }},
 		"protoplex_seed_table_revision":    {Help: "Revision of its table, within the epoch.", Read: func() float64 { return float64(s.last().Table.Revision) }},
 		"protoplex_seed_table_nodes":       {Help: "Nodes that its table names.", Read: func() float64 { return float64(len(s.last().Table.Nodes)) }},
 		"protoplex_seed_table_age_seconds": {Help: "Time since its table was last known to be the newest.", Read: func() float64 { return s.last().Age }},
