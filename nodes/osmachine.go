@@ -245,7 +245,8 @@ func (m *OS) listenAddress(network, address, want string) (string, error) {
 }
 
 // DialContext implements [Machine]. With Resolvers set, names are resolved to
-// IPv4 addresses by those alone, and the addresses are tried in turn.
+// IPv4 addresses by those alone, and the addresses are tried in turn, each for its
+// share of the time that ctx leaves.
 func (m *OS) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	if network != "tcp" && network != "udp" {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: net.UnknownNetworkError(network)}
@@ -262,8 +263,8 @@ func (m *OS) DialContext(ctx context.Context, network, address string) (net.Conn
 		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
 	}
 	var first error
-	for _, ip := range ips {
-		c, err := m.dialer.DialContext(ctx, network, net.JoinHostPort(ip, port))
+	for i, ip := range ips {
+		c, err := m.dialInTime(ctx, network, net.JoinHostPort(ip, port), len(ips)-i)
 		if err == nil {
 			return c, nil
 		}
@@ -275,6 +276,23 @@ func (m *OS) DialContext(ctx context.Context, network, address string) (net.Conn
 		}
 	}
 	return nil, first
+}
+
+// leastShare is what package net leaves to each address of a dial, if it can.
+const leastShare = 2 * time.Second
+
+// dialInTime dials one of the addresses that are left, within its share of the
+// time, as package net does with those that it has resolved itself.
+func (m *OS) dialInTime(ctx context.Context, network, address string, left int) (net.Conn, error) {
+	if limit, ok := ctx.Deadline(); ok && left > 1 {
+		remains := time.Until(limit)
+		if share := max(remains/time.Duration(left), leastShare); share < remains {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, share)
+			defer cancel()
+		}
+	}
+	return m.dialer.DialContext(ctx, network, address)
 }
 
 // Lookup implements [Machine].

@@ -173,6 +173,24 @@ func (d *desk) Silent(t testing.TB) string {
 	return ""
 }
 
+// One address of a name that answers nothing leaves time for the others.
+func TestOSDialsNextAddressInTime(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	_, port, err := net.SplitHostPort(d.Silent(t))
+	require.NoError(t, err)
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.2", port))
+	require.NoError(t, err)
+	defer l.Close()
+	d.Publish(t, "A", "two.test", "127.0.0.1", "127.0.0.2")
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	defer cancel()
+	c, err := d.Machine(t, "alpha", nil).DialContext(ctx, "tcp", net.JoinHostPort("two.test", port))
+	require.NoError(t, err)
+	require.Equal(t, l.Addr().String(), c.RemoteAddr().String())
+	require.NoError(t, c.Close())
+}
+
 func TestOSLookupFailures(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)

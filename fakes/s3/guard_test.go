@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -332,6 +333,20 @@ func TestConditions(t *testing.T) {
 	require.NoError(t, err)
 	_, err = c.HeadObject(ctx, &sdk.HeadObjectInput{Bucket: name, Key: key})
 	require.Equal(t, 404, status(err))
+}
+
+// A range may end anywhere behind the object (RFC 9110, section 14.1.2).
+func TestRangeBeyondTheEnd(t *testing.T) {
+	c := start(t, false).raw(t)
+	put(t, c, "key", "value")
+	for _, end := range []int64{5, 1 << 62, math.MaxInt64} {
+		out, err := c.GetObject(t.Context(), &sdk.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String("key"), Range: aws.String(fmt.Sprintf("bytes=1-%d", end))})
+		require.NoError(t, err, end)
+		data, err := io.ReadAll(out.Body)
+		require.NoError(t, err)
+		require.Equal(t, "alue", string(data), end)
+		require.Equal(t, "bytes 1-4/5", aws.ToString(out.ContentRange), end)
+	}
 }
 
 func TestCopy(t *testing.T) {

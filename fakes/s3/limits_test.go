@@ -131,6 +131,26 @@ func TestWriteFailure(t *testing.T) {
 	require.Len(t, list.Contents, 1)
 }
 
+// A bucket of which it is not known whether it was deleted takes nothing that a
+// restart would lose, and can be deleted or made again.
+func TestDeleteBucketFailure(t *testing.T) {
+	m := &faulty{Machine: desk.New(t, address)}
+	c := serve(t, m, s3.Options{Dir: "/blobs"})
+	remove := func() error {
+		_, err := c.DeleteBucket(t.Context(), &sdk.DeleteBucketInput{Bucket: aws.String(bucket)})
+		return err
+	}
+	m.syncs.Store(true)
+	requireCode(t, "InternalError", remove())
+	m.syncs.Store(false)
+	requireCode(t, "NoSuchBucket", tryPut(t, c, "key", []byte("value")))
+	requireCode(t, "NoSuchBucket", remove())
+	_, err := c.CreateBucket(t.Context(), &sdk.CreateBucketInput{Bucket: aws.String(bucket)})
+	require.NoError(t, err)
+	require.NoError(t, tryPut(t, c, "key", []byte("value")))
+	require.Equal(t, "value", get(t, serve(t, m, s3.Options{Dir: "/blobs"}), "key"))
+}
+
 // A store with a file that is none of its own is not opened.
 func TestDamage(t *testing.T) {
 	m := desk.New(t, address)

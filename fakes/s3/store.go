@@ -443,12 +443,16 @@ func (s *store) deleteBucket(ctx context.Context, name string) error {
 		return refuse(http.StatusConflict, "BucketNotEmpty", "The bucket you tried to delete is not empty.")
 	}
 	dir := path.Join(s.dir, name)
-	if err := errors.Join(s.disk.Remove(path.Join(dir, bucketFile)), s.disk.SyncDir(dir)); err != nil {
+	if err := s.disk.Remove(path.Join(dir, bucketFile)); err != nil {
 		return fmt.Errorf("remove bucket: %w", err)
 	}
+	// From here on what it would take could be lost.
 	s.mu.Lock()
 	delete(s.buckets, name)
 	s.mu.Unlock()
+	if err := s.disk.SyncDir(dir); err != nil {
+		return fmt.Errorf("sync directory: %w", err)
+	}
 	// What stays behind is cleared when a bucket of this name is made.
 	err = errors.Join(
 		s.clear(path.Join(dir, uploadsDir)), s.disk.Remove(path.Join(dir, uploadsDir)),

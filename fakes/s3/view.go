@@ -136,7 +136,7 @@ func (v *view) object(r *record, wanted *gofakes3.ObjectRangeRequest) (*gofakes3
 	}
 	meta := map[string]string{"Content-Type": "binary/octet-stream"}
 	maps.Copy(meta, r.Header)
-	if wanted != nil && wanted.FromEnd {
+	if wanted != nil { // the sums that gofakes3 does with it would overflow
 		wanted.End = min(wanted.End, r.Size)
 	}
 	section, err := wanted.Range(r.Size)

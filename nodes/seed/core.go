@@ -1,6 +1,7 @@
 package seed
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -185,11 +186,8 @@ func (c *core) freeze(now time.Duration) {
 	if c.settled {
 		c.confirmed = min(now, c.until) // perhaps we slept
 	}
-	why := c.doubt
-	if why == "" {
-		why = "not renewed in time"
-	}
-	c.tell(slog.LevelWarn, "frozen", "why", why)
+	c.doubt = cmp.Or(c.doubt, "not renewed in time")
+	c.tell(slog.LevelWarn, "frozen", "why", c.doubt)
 	c.greet(c.everybody()...)
 }
 
@@ -311,5 +309,8 @@ func (in wanted) order(c *core) error {
 func (c *core) order(in wanted, to ...uint64) {
 	c.orders++
 	c.tell(slog.LevelInfo, "order", "number", c.orders, "do", in.do, "node", in.node, "by", in.by)
-	c.send(cell.TypeOrder, c.orders, cell.Order{Do: in.do, By: in.by, Body: in.body}, to...)
+	c.send(cell.TypeOrder, c.orders, in.frame(), to...)
 }
+
+// frame is what members are sent of an order.
+func (in wanted) frame() cell.Order { return cell.Order{Do: in.do, By: in.by, Body: in.body} }

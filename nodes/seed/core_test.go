@@ -269,6 +269,24 @@ func TestFrozen(t *testing.T) {
 	require.Equal(t, uint64(2), one.table.Current().Epoch)
 }
 
+// A leader that has just slept says why it orders nothing, and that it cannot know
+// whether what it hands on is the newest.
+func TestFrozenUnawares(t *testing.T) {
+	d := newDesk(t)
+	d.lead(1)
+	watcher := d.open(registration(cell.RoleProxy, "proxy-1"), nil)
+	d.live(1)
+	d.closed(watcher)
+	d.live(2)
+	d.after(40*time.Second, wanted{do: cell.Drain, node: "live-1", by: "ana"})
+	require.EqualError(t, d.order, "seed: frozen: not renewed in time")
+	d.now += 20 * time.Second
+	back := d.open(watcher.reg, watcher)
+	require.Equal(t, d.core.table, back.table.Current())
+	require.Equal(t, d.core.age(d.now), back.table.Age())
+	require.Greater(t, back.table.Age(), 40*time.Second)
+}
+
 func TestThawedByRenewal(t *testing.T) {
 	d := newDesk(t)
 	d.lead(1)
@@ -528,6 +546,53 @@ func TestBounds(t *testing.T) {
 	require.Equal(t, "the cell is full: 50 processes", d.live(77).refused.Reason)
 	bad := registration(cell.RoleLive, "live/1")
 	require.Contains(t, d.open(bad, nil).refused.Reason, `"live/1" is not a name`)
+}
+
+// crowded is a leader whose table is full, and the members that it has.
+func crowded(t *testing.T) (*desk, []*end) {
+	t.Helper()
+	d := newDesk(t)
+	d.core.rules.members = 2 * cell.MaxTable
+	d.lead(1)
+	var all []*end
+	for i := range cell.MaxTable {
+		all = append(all, d.live(i))
+	}
+	require.Equal(t, "the cell is full: 200 Live nodes", d.live(cell.MaxTable).refused.Reason)
+	return d, all
+}
+
+// Whoever found no place gets none by coming first to a new leader.
+func TestTakeOverOfFullTable(t *testing.T) {
+	_, all := crowded(t)
+	held := all[0].table.Current()
+	d := newDesk(t)
+	d.core.rules.members = 2 * cell.MaxTable
+	d.do(acquired{2, d.now + 10*time.Second})
+	d.live(cell.MaxTable)
+	d.do(reported{d.open(all[0].reg, all[0]).stream, cell.Report{Table: held}})
+	for _, e := range all[1:] {
+		d.open(e.reg, e)
+	}
+	d.renewFor(30 * time.Second)
+	require.Equal(t, held.Nodes, d.core.table.Nodes, "nothing has moved")
+}
+
+// A node that was on its way out and starts again may find its place taken, and
+// then waits for another.
+func TestReturnToFullTable(t *testing.T) {
+	d, all := crowded(t)
+	d.do(wanted{do: cell.Drain, node: "live-0", by: "ana"})
+	require.NoError(t, d.order)
+	require.Empty(t, d.live(cell.MaxTable).refused)
+	full := names(d.core.table)
+	again := all[0].reg
+	again.Incarnation++
+	require.Empty(t, d.open(again, all[0]).refused)
+	require.Equal(t, full, names(d.core.table))
+	d.do(left{all[1].stream, "it drains"})
+	require.Len(t, d.core.table.Nodes, cell.MaxTable)
+	require.Contains(t, names(d.core.table), "live-0")
 }
 
 func TestOneMoreOfTen(t *testing.T) {

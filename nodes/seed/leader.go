@@ -170,12 +170,9 @@ func (s *seed) take(e event) {
 }
 
 func (s *seed) send(out send) {
-	f, err := meta.NewFrame(out.kind, out.epoch, out.revision, out.body)
-	if err == nil {
-		_, err = meta.AppendFrame(nil, f)
-	}
+	f, err := newFrame(out.kind, out.epoch, out.revision, out.body)
 	if err != nil {
-		// What members say of themselves is bounded so that it fits.
+		// What members say of themselves is bounded so that it fits, and orders were tried.
 		s.m.Log().Error("frame not sent", "frame", out.kind, "error", err)
 		return
 	}
@@ -184,6 +181,15 @@ func (s *seed) send(out send) {
 			s.m.Log().Warn("slow node cut", "stream", stream)
 		}
 	}
+}
+
+// newFrame makes a frame that can be sent.
+func newFrame(kind string, epoch, revision uint64, body any) (meta.Frame, error) {
+	f, err := meta.NewFrame(kind, epoch, revision, body)
+	if err == nil {
+		_, err = meta.AppendFrame(nil, f)
+	}
+	return f, err
 }
 
 func (s *seed) queue(stream uint64) *queue {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net/http"
 	"slices"
 	"time"
@@ -73,7 +74,7 @@ func (s *seed) metaOptions() meta.Options {
 			return 0
 		}},
 		"protoplex_seed_epoch":             {Help: "Epoch of the lease that it holds or last held.", Read: func() float64 { return float64(s.last().Epoch) }},
-		"protoplex_seed_members":           {Help: "Nodes with a stream to it.", Read: func() float64 { return float64(s.last().Members) }},
+		"protoplex_seed_members":           {Help: "Processes that it takes to be there.", Read: func() float64 { return float64(s.last().Members) }},
 		"protoplex_seed_table_revision":    {Help: "Revision of its table, within the epoch.", Read: func() float64 { return float64(s.last().Table.Revision) }},
 		"protoplex_seed_table_nodes":       {Help: "Nodes that its table names.", Read: func() float64 { return float64(len(s.last().Table.Nodes)) }},
 		"protoplex_seed_table_age_seconds": {Help: "Time since its table was last known to be the newest.", Read: func() float64 { return s.last().Age }},
@@ -233,7 +234,13 @@ func (s *seed) invalidate(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "want JSON", http.StatusBadRequest)
 		return
 	}
-	s.order(w, wanted{do: cell.Invalidate, by: meta.Peer(r.Context()).Short(), body: body})
+	in := wanted{do: cell.Invalidate, by: meta.Peer(r.Context()).Short(), body: body}
+	// Some characters take six times their room in a frame.
+	if _, err := newFrame(cell.TypeOrder, math.MaxUint64, math.MaxUint64, in.frame()); err != nil {
+		http.Error(w, "the order cannot be sent: "+err.Error(), http.StatusBadRequest)
+		return
+	}
+	s.order(w, in)
 }
 
 func (s *seed) order(w http.ResponseWriter, in wanted) {

@@ -40,12 +40,18 @@ func (c *core) revision() uint64 {
 	return c.table.Revision
 }
 
-// placed are the nodes that the table shall have.
+// placed are the nodes that the table shall have. Of more than fit into it, those
+// that it does not have wait for a place.
 func (c *core) placed() []placement.Node {
 	var nodes []placement.Node
 	for _, id := range slices.Sorted(maps.Keys(c.members)) {
 		if m := c.members[id]; m.places() && !m.draining() {
 			nodes = append(nodes, m.Node())
+		}
+	}
+	for i := len(nodes) - 1; i >= 0 && len(nodes) > cell.MaxTable; i-- {
+		if !slices.ContainsFunc(c.table.Nodes, func(n placement.Node) bool { return n.Name == nodes[i].Name }) {
+			nodes = slices.Delete(nodes, i, i+1)
 		}
 	}
 	return nodes
@@ -135,7 +141,8 @@ func (c *core) catchUp(now time.Duration, m *member) {
 	case !c.settled:
 		c.lend(now, m)
 	case behind == 0:
-	case m.Held.Epoch == c.epoch && behind < 0 && c.changes != nil && m.Held.Revision+1 >= c.changes[0].Revision:
+	// Changes do not tell their age: whoever takes one takes it for the newest.
+	case !c.frozen && m.Held.Epoch == c.epoch && behind < 0 && c.changes != nil && m.Held.Revision+1 >= c.changes[0].Revision:
 		for _, change := range c.changes[m.Held.Revision+1-c.changes[0].Revision:] {
 			c.send(cell.TypeChange, change.Revision, change, m.stream)
 		}
