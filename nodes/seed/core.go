@@ -272,7 +272,8 @@ func who(name string) string {
 func (passed) happen(*core, time.Duration) {}
 
 func (in wanted) happen(c *core, _ time.Duration) {
-	c.out = append(c.out, answered{in.order(c)})
+	err := in.order(c) // which appends to c.out, too
+	c.out = append(c.out, answered{err})
 }
 
 // order gives an order, or says why not.
