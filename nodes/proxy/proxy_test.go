@@ -598,6 +598,26 @@ func between(t *testing.T, a, b *node) (ours net.Conn, asked *atomic.Int64) {
 	return ours, asked
 }
 
+// TestPoolForgets: nothing is kept of a node whose last idle connection was taken
+// and has not come back, as when the node is gone.
+func TestPoolForgets(t *testing.T) {
+	n := startNode(t)
+	m, err := nodes.NewOS(nodes.OSOptions{Root: t.TempDir()})
+	require.NoError(t, err)
+	defer m.Close()
+	p := newPool(t.Context(), m)
+	defer p.close()
+	node := placement.Node{Name: "a", Addr: n.Addr().String(), Incarnation: 1}
+	u, err := p.get(t.Context(), node)
+	require.NoError(t, err)
+	p.put(u)
+	again, err := p.get(t.Context(), node)
+	require.NoError(t, err)
+	defer again.Close()
+	require.Same(t, u, again)
+	require.Empty(t, p.idle)
+}
+
 func TestMisdirectedAsksAgain(t *testing.T) {
 	a, b := startNode(t), startNode(t)
 	ours, asked := between(t, a, b)
