@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -319,4 +320,53 @@ func TestPieces(t *testing.T) {
 	}
 	at := n.publish(t, "k/c", "unharmed")
 	other.wantMessage("c", int(at.Offset), "unharmed")
+}
+
+// overtaken is a request that somebody else gets ahead of while it is upgraded.
+type overtaken struct {
+	http.ResponseWriter
+	conn  net.Conn
+	ahead func()
+}
+
+func (o overtaken) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	o.ahead()
+	return o.conn, bufio.NewReadWriter(bufio.NewReader(o.conn), bufio.NewWriter(o.conn)), nil
+}
+
+// TestRefusedAfterAll: whom another took the last place from after the upgrade is
+// told so, and cannot stay by never coming to the end of a frame.
+func TestRefusedAfterAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPipes()
+		o, err := parse(p, []string{"--max-tunnels", "1"})
+		require.NoError(t, err)
+		s, err := newServer(t.Context(), p, o, p)
+		require.NoError(t, err)
+		near, far := net.Pipe()
+		defer near.Close()
+		r := httptest.NewRequest("GET", "http://"+testHost+"/live/k", nil)
+		for name, value := range map[string]string{"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+			"Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==", "Sec-WebSocket-Protocol": Subprotocol} {
+			r.Header.Set(name, value)
+		}
+		gone := make(chan struct{})
+		go func() {
+			defer close(gone)
+			s.openTunnel(overtaken{httptest.NewRecorder(), far, func() { s.admit(&caller{}, func() {}) }}, r, visit{host: testHost, raw: far})
+		}()
+		told := bufio.NewReader(near)
+		op, payload, err := readFrame(told)
+		require.NoError(t, err)
+		require.Equal(t, byte(0x88), op)
+		require.Equal(t, CloseFull, int(payload[0])<<8|int(payload[1]))
+
+		endless := append([]byte{0x82, 0xff}, binary.BigEndian.AppendUint64(nil, 1<<40)...)
+		_, err = near.Write(append(endless, 1, 2, 3, 4))
+		for began := time.Now(); err == nil && time.Since(began) < time.Minute; time.Sleep(time.Second) {
+			_, err = near.Write([]byte("x"))
+		}
+		require.Error(t, err, "it is still there")
+		<-gone
+	})
 }

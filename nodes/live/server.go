@@ -178,22 +178,32 @@ func (s *server) handOver() {
 	}
 }
 
-// watchTable lets go of the keys that a new table gives to others.
+// watchTable lets go of the keys that a new table gives to others. Each table is
+// looked at: a key that was away is lost, also if the next one gives it back, for
+// others have gone on meanwhile.
 func (s *server) watchTable(ctx context.Context) {
+	seen := s.table.Current().Position()
 	for {
-		changed := s.table.Changed()
-		select {
-		case <-ctx.Done():
-			return
-		case <-changed:
+		changed := s.table.Changed() // first, lest one that comes from here on is missed
+		tables, all := s.table.Since(seen)
+		if len(tables) == 0 {
+			select {
+			case <-ctx.Done():
+				return
+			case <-changed:
+			}
+			// Several changes may come in one instant. A moment later all are
+			// there, and are acted on as one.
+			if nodes.Sleep(ctx, s.m, "live/table", 0) != nil {
+				return
+			}
+			continue
 		}
-		// Several changes may come in one instant. A moment later all are there,
-		// and are one.
-		if nodes.Sleep(ctx, s.m, "live/table", 0) != nil {
-			return
+		t := tables[len(tables)-1]
+		seen = t.Position()
+		gone := func(key string) bool {
+			return !all || slices.ContainsFunc(tables, func(t placement.Table) bool { return s.placed(t, key) == http.StatusMisdirectedRequest })
 		}
-		t := s.table.Current()
-		gone := func(key string) bool { return s.placed(t, key) == http.StatusMisdirectedRequest }
 		n := s.supersede(func(v *visit) bool { return gone(v.key) }, gone)
 		s.m.Log().Info("table changed", "epoch", t.Epoch, "revision", t.Revision, "nodes", len(t.Nodes), "tunnels", n)
 	}

@@ -76,8 +76,8 @@ func (s *server) openTunnel(w http.ResponseWriter, r *http.Request, v visit) {
 	}
 	conn.SetReadLimit(maxFrame)
 	t.conn = conn
-	if refused := s.admit(t, t.prepare); refused != nil {
-		_ = conn.Close(websocket.StatusCode(refused.code), refused.text)
+	if refused := s.admit(t, t.prepare); refused != nil { // another was faster
+		goodbye(s.m, t.raw, r.RemoteAddr, conn, *refused)
 		return
 	}
 	// On a goroutine of its own, so that net/http lets go of the request.
@@ -188,12 +188,17 @@ func (t *tunnel) end(code int, text string) bool {
 		case <-t.written:
 		case <-flush.Done():
 		}
-		// The library gives itself 5 s to write and 5 s to hear the peer's, but not
-		// while it passes over what the peer sends before that.
-		_ = t.raw.SetReadDeadline(nodes.Deadline(t.s.m, "live/goodbye/"+t.name, 2*stopTime))
-		_ = t.conn.Close(websocket.StatusCode(code), text)
+		goodbye(t.s.m, t.raw, t.name, t.conn, ending{code: code, text: text})
 	}()
 	return true
+}
+
+// goodbye closes a tunnel, in bounded time: the library gives itself 5 s to write
+// and 5 s to hear the peer's, but not while it passes over what the peer sends before
+// that.
+func goodbye(m nodes.Machine, raw net.Conn, name string, conn *websocket.Conn, e ending) {
+	_ = raw.SetReadDeadline(nodes.Deadline(m, "live/goodbye/"+name, 2*stopTime))
+	_ = conn.Close(websocket.StatusCode(e.code), e.text)
 }
 
 // shut ends the tunnel once what is queued has been written.

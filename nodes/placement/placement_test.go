@@ -156,6 +156,45 @@ func TestWatched(t *testing.T) {
 	require.Equal(t, time.Minute, w.Age())
 }
 
+func TestSince(t *testing.T) {
+	at := func(epoch, revision uint64) Table { return Table{Epoch: epoch, Revision: revision} }
+	for name, tc := range map[string]struct {
+		heard []Table
+		from  Position
+		n     int // tables since
+		all   bool
+	}{
+		"nothing new":         {[]Table{at(1, 1)}, Position{1, 1}, 0, true},
+		"the next":            {[]Table{at(1, 1), at(1, 2)}, Position{1, 1}, 1, true},
+		"each of several":     {[]Table{at(1, 1), at(1, 2), at(1, 3)}, Position{1, 1}, 2, true},
+		"one was never heard": {[]Table{at(1, 1), at(1, 3)}, Position{1, 1}, 1, false},
+		"not the first one":   {[]Table{at(1, 1), at(1, 2), at(1, 4)}, Position{1, 1}, 2, false},
+		"a new epoch":         {[]Table{at(1, 1), at(2, 1), at(2, 2)}, Position{1, 1}, 2, true},
+		"the middle of one":   {[]Table{at(1, 1), at(2, 2)}, Position{1, 1}, 1, false},
+	} {
+		w := Watch(Table{}, func() time.Duration { return 0 }, nil)
+		for _, heard := range tc.heard {
+			require.NoError(t, w.Set(heard), name)
+		}
+		tables, all := w.Since(tc.from)
+		require.Len(t, tables, tc.n, name)
+		require.Equal(t, tc.all, all, name)
+		if tc.n > 0 {
+			require.Equal(t, w.Current(), tables[tc.n-1], name)
+		}
+	}
+
+	w := Watch(Table{}, func() time.Duration { return 0 }, nil)
+	for i := range uint64(keepTables + 1) {
+		require.NoError(t, w.Set(at(1, i+1)))
+	}
+	tables, all := w.Since(Position{1, 1})
+	require.Len(t, tables, keepTables)
+	require.True(t, all, "they lead on from there")
+	_, all = w.Since(Position{})
+	require.False(t, all, "the first is not known any more")
+}
+
 func TestRefreshWithNobodyToAsk(t *testing.T) {
 	w := Watch(nodesOf(2), func() time.Duration { return 0 }, nil)
 	got, err := w.Refresh(t.Context())

@@ -3,6 +3,7 @@ package placement
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -15,9 +16,13 @@ type Watched struct {
 
 	mu      sync.Mutex
 	table   Table
+	recent  []Table // the last few, the current one last
 	heard   time.Duration
 	changed chan struct{}
 }
+
+// keepTables is how many tables Since knows, more than often come at once.
+const keepTables = 64
 
 // Watch starts with table t. Elapsed is the machine's monotonic clock, by which
 // age is measured; it must not block. Ask fetches a newer table on demand; nil
@@ -27,6 +32,7 @@ func Watch(t Table, elapsed func() time.Duration, ask func(context.Context) (Tab
 		elapsed: elapsed,
 		ask:     ask,
 		table:   t,
+		recent:  []Table{t},
 		heard:   elapsed(),
 		changed: make(chan struct{}),
 	}
@@ -37,6 +43,33 @@ func (w *Watched) Current() Table {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.table
+}
+
+// Since gives the tables that came after the one at p, oldest first. It gives
+// false if there were others in between that were never heard, or are not known
+// any more: what a key's owner was meanwhile, nobody here can say.
+func (w *Watched) Since(p Position) (tables []Table, all bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i := slices.IndexFunc(w.recent, func(t Table) bool { return t.Position().Compare(p) > 0 })
+	if i < 0 {
+		return nil, true
+	}
+	all = true
+	for _, t := range w.recent[i:] {
+		all = all && t.follows(p)
+		p = t.Position()
+	}
+	return slices.Clone(w.recent[i:]), all
+}
+
+// follows reports whether there was no table between the one at p and this one:
+// the first of an epoch is taken for the next of any before it.
+func (t Table) follows(p Position) bool {
+	if t.Epoch > p.Epoch {
+		return t.Revision == 1
+	}
+	return t.Revision == p.Revision+1
 }
 
 // Age is the time since the table was last heard or confirmed.
@@ -101,6 +134,10 @@ func (w *Watched) set(t Table, age time.Duration) error {
 	}
 	if order > 0 {
 		w.table = t
+		w.recent = append(w.recent, t)
+		if over := len(w.recent) - keepTables; over > 0 {
+			w.recent = slices.Delete(w.recent, 0, over)
+		}
 		close(w.changed)
 		w.changed = make(chan struct{})
 	}

@@ -23,7 +23,8 @@ type exchange struct {
 	wait time.Duration // for which the answer may be held back, as the client asks
 
 	start []byte    // of the body: what fits one buffer
-	whole bool      // start is all of it
+	whole bool      // start is all of it, so that it can be sent again
+	taken bool      // the client has been heard to the end of it
 	rest  io.Reader // what is left
 	fault error     // the client's, in sending it
 }
@@ -48,7 +49,7 @@ func (c *conn) forward(r *request, d destination, keep bool) bool {
 	if l == nil {
 		return keep
 	}
-	keep = keep && x.whole
+	keep = keep && x.taken
 	ok := c.answer(r, l, keep)
 	if !keep {
 		c.linger()
@@ -60,7 +61,7 @@ func (c *conn) forward(r *request, d destination, keep bool) bool {
 // whose sender is slow, unless it is a large one.
 func (x *exchange) begin(buffer []byte) error {
 	if x.r.body == noBody {
-		x.whole = true
+		x.whole, x.taken = true, true
 		return nil
 	}
 	body := bodyReader(x.c.br, x.r.body, x.r.length)
@@ -71,6 +72,7 @@ func (x *exchange) begin(buffer []byte) error {
 	})
 	x.start, x.rest = buffer[:n], body
 	x.whole = errors.Is(err, io.EOF)
+	x.taken = x.whole
 	if x.whole {
 		err = nil
 	}
@@ -255,7 +257,7 @@ func (x *exchange) receive(u *upstream) (*response, error) {
 	var byNode *writeError
 	switch {
 	case broken == nil:
-		x.whole = true
+		x.taken = true
 	case errors.As(broken, &byNode), answered.Load():
 		// The answer is there, or may still come.
 	default:
@@ -373,7 +375,7 @@ func (x *exchange) relay(u *upstream, res *response) (*local, bool) {
 		x.tunnel(u, res)
 		return nil, false
 	}
-	keep := x.keep && x.whole && !c.s.drain.Draining()
+	keep := x.keep && x.taken && !c.s.drain.Draining()
 	kind, length := res.body, res.length
 	if kind == byClose || kind == byChunks {
 		kind = byChunks
@@ -398,7 +400,7 @@ func (x *exchange) relay(u *upstream, res *response) (*local, bool) {
 	if err == nil {
 		err = c.s.within("proxy/write/"+c.name, c.s.o.idle, c.expire, w.Flush)
 	}
-	if err == nil && x.whole && res.body != byClose && res.minor == 1 && !res.header.has("Connection", "close") {
+	if err == nil && x.taken && res.body != byClose && res.minor == 1 && !res.header.has("Connection", "close") {
 		c.s.pool.put(u)
 	} else {
 		u.Close()

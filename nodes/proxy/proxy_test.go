@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -570,29 +571,56 @@ func TestClosedConnectionsAreNotUsedAgain(t *testing.T) {
 	}
 }
 
-func TestMisdirectedAsksAgain(t *testing.T) {
-	a, b := startNode(t), startNode(t)
-	var asked int
+// between gives a connection to a proxy whose table names node a, and once it is
+// asked for again node b, and how often that was.
+func between(t *testing.T, a, b *node) (ours net.Conn, asked *atomic.Int64) {
+	asked = new(atomic.Int64)
 	m := &machine{signals: make(chan nodes.Signal), log: &logHook{records: make(chan slog.Record, 100)}}
 	var err error
 	m.OS, err = nodes.NewOS(nodes.OSOptions{Root: t.TempDir(), Log: slog.New(m.log)})
 	require.NoError(t, err)
-	defer m.Close()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	s := &server{ctx: ctx, m: m, o: options{connections: 10, idle: time.Minute, head: time.Minute, answer: time.Minute, hosts: []string{liveHost}, allowPlain: true},
+	t.Cleanup(func() { require.NoError(t, m.Close()) })
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	s := &server{ctx: ctx, m: m, o: options{connections: 10, idle: time.Minute, head: time.Minute, answer: time.Minute, renew: time.Hour, hosts: []string{liveHost}, allowPlain: true},
 		pool: newPool(ctx, m), open: newTunnels(), conns: map[uint64]*conn{}, drain: nodes.NewDrain(ctx, m, nodes.DrainOptions{}),
 		buffers: sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}}
 	s.table = placement.Watch(placement.Table{Epoch: 1, Nodes: []placement.Node{{Name: "a", Addr: a.Addr().String()}}}, m.Elapsed,
 		func(context.Context) (placement.Table, error) {
-			asked++
+			asked.Add(1)
 			return placement.Table{Epoch: 2, Nodes: []placement.Node{{Name: "b", Addr: b.Addr().String()}}}, nil
 		})
 	ours, theirs := net.Pipe()
+	t.Cleanup(func() { _ = ours.Close() })
 	conn, ok := s.admit(theirs, nil)
 	require.True(t, ok)
 	go conn.serve()
-	defer ours.Close()
+	return ours, asked
+}
+
+// TestPoolForgets: nothing is kept of a node whose last idle connection was taken
+// and has not come back, as when the node is gone.
+func TestPoolForgets(t *testing.T) {
+	n := startNode(t)
+	m, err := nodes.NewOS(nodes.OSOptions{Root: t.TempDir()})
+	require.NoError(t, err)
+	defer m.Close()
+	p := newPool(t.Context(), m)
+	defer p.close()
+	node := placement.Node{Name: "a", Addr: n.Addr().String(), Incarnation: 1}
+	u, err := p.get(t.Context(), node)
+	require.NoError(t, err)
+	p.put(u)
+	again, err := p.get(t.Context(), node)
+	require.NoError(t, err)
+	defer again.Close()
+	require.Same(t, u, again)
+	require.Empty(t, p.idle)
+}
+
+func TestMisdirectedAsksAgain(t *testing.T) {
+	a, b := startNode(t), startNode(t)
+	ours, asked := between(t, a, b)
 	go func() {
 		fmt.Fprintf(ours, "POST /live/k/c HTTP/1.1\r\nHost: %s\r\nContent-Length: 2\r\n\r\nhi", liveHost)
 	}()
@@ -605,7 +633,58 @@ func TestMisdirectedAsksAgain(t *testing.T) {
 	res, err := http.ReadResponse(bufio.NewReader(ours), nil)
 	require.NoError(t, err)
 	require.Equal(t, 200, res.StatusCode)
-	require.Equal(t, 1, asked)
+	require.Equal(t, int64(1), asked.Load())
+}
+
+// TestLargeBodiesAreSentOnce: of a body that is larger than what is kept of it no
+// part may pass for the whole, once a node has had it all.
+func TestLargeBodiesAreSentOnce(t *testing.T) {
+	for name, tc := range map[string]struct {
+		method, says string
+		status       int
+	}{
+		"misdirected": {"POST", "HTTP/1.1 421 x\r\nContent-Length: 0\r\n\r\n", 421},
+		"broken":      {"PUT", "", 502},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b := startNode(t), startNode(t)
+			ours, _ := between(t, a, b)
+			back := bufio.NewReader(ours)
+			body := strings.Repeat("0123456789abcdef", 3000)
+			request := func(method, body string) {
+				go func() {
+					fmt.Fprintf(ours, "%s /live/k/c HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n%s", method, liveHost, len(body), body)
+				}()
+			}
+			request("PUT", "") // so that the connection to the node is one that was kept
+			u := a.next(t)
+			u.request()
+			u.say("HTTP/1.1 204 x\r\n\r\n")
+			res, err := http.ReadResponse(back, nil)
+			require.NoError(t, err)
+			require.Equal(t, 204, res.StatusCode)
+
+			request(tc.method, body)
+			_, got := u.request()
+			require.Equal(t, len(body), len(got))
+			u.say(tc.says)
+			require.NoError(t, u.Close())
+			go func() {
+				for c := range b.conns {
+					r, err := http.ReadRequest(bufio.NewReader(c))
+					if err == nil {
+						got, _ := io.ReadAll(r.Body)
+						t.Errorf("%d of %d bytes were sent again", len(got), len(body))
+					}
+					_, _ = io.WriteString(c, "HTTP/1.1 200 x\r\nContent-Length: 0\r\n\r\n")
+				}
+			}()
+			defer close(b.conns)
+			res, err = http.ReadResponse(back, nil)
+			require.NoError(t, err)
+			require.Equal(t, tc.status, res.StatusCode)
+		})
+	}
 }
 
 const upgrade = "GET /live/k HTTP/1.1\r\nHost: " + liveHost + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"

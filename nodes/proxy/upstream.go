@@ -95,8 +95,17 @@ func (p *pool) take(node placement.Node) *upstream {
 	}
 	u := list[len(list)-1]
 	u.taken = true
-	p.idle[node] = list[:len(list)-1]
+	p.keep(node, slices.Delete(list, len(list)-1, len(list)))
 	return u
+}
+
+// keep has these be the idle connections to a node. The caller holds the lock.
+func (p *pool) keep(node placement.Node, list []*upstream) {
+	if len(list) == 0 {
+		delete(p.idle, node) // it may never come back in this incarnation
+	} else {
+		p.idle[node] = list
+	}
 }
 
 // dial always makes a new connection.
@@ -141,12 +150,7 @@ func (p *pool) watch(u *upstream) {
 	p.mu.Lock()
 	mine := !u.taken
 	if mine {
-		list := p.idle[u.node]
-		if list = slices.DeleteFunc(list, func(o *upstream) bool { return o == u }); len(list) == 0 {
-			delete(p.idle, u.node)
-		} else {
-			p.idle[u.node] = list
-		}
+		p.keep(u.node, slices.DeleteFunc(p.idle[u.node], func(o *upstream) bool { return o == u }))
 	}
 	p.mu.Unlock()
 	if mine {

@@ -302,6 +302,10 @@ func TestBadHistories(t *testing.T) {
 			h.Streams = history(2100, client("anna").up(1862).sub(1862, oracle.Fresh, pos(us3, 5))).Streams
 			h.Publishes = []oracle.Publish{published(1863, pos("us-east-2-2222222222222222", 1), "x"), published(1930, pos("us-east-2-2222222222222222", 2), "y")}
 		}, "1", "anna at 32:10 is on " + us3 + " of " + usHost + ", pub publishes to us-east-2-2222222222222222 since 31:03"},
+		{"superseded-owners", "what was published to another owner is never heard of", func(h *oracle.History) {
+			h.Streams = history(2100, client("anna").up(1862).sub(1862, oracle.Fresh, pos(us3, 5))).Streams
+			h.Publishes = []oracle.Publish{published(1863, pos("us-east-2-2222222222222222", 1), "x"), published(1930, pos(us3, 6), "y")}
+		}, "1", "anna at 32:03 is on " + us3 + " of " + usHost + " still, pub published to us-east-2-2222222222222222 at 31:03"},
 
 		{"tunnels-kept", "both are cut soon", func(h *oracle.History) {
 			h.Streams = history(2100, client("anna").up(1).cut(302, "closed 4001").up(303), client("ben").up(2).cut(319, "reset"), client("zoe").up(3).cut(310, oracle.Stopped)).Streams

@@ -22,8 +22,8 @@ func SupersededOwners(h History, f Fault, after time.Duration) Verdict {
 	for _, s := range all {
 		rivals[s.channel] = append(rivals[s.channel], s)
 	}
-	publishedElsewhere(h, f, after, rivals, &d)
 	born := firstHeard(h, all)
+	publishedElsewhere(h, f, after, rivals, born, &d)
 	for _, s := range all {
 		if s.until <= f.Until || s.region() == "" {
 			continue
@@ -78,27 +78,42 @@ func firstHeard(h History, all []*session) map[string]time.Duration {
 }
 
 // publishedElsewhere notes who still listens to one owner of a channel while what
-// is published goes to another, and has for longer than after.
-func publishedElsewhere(h History, f Fault, after time.Duration, on map[channel][]*session, d *docket) {
+// is published goes to another, and has for longer than after; and who goes on
+// listening to it once it is the owner again: of what the later one was told in
+// between it has not heard, nor of the gap.
+func publishedElsewhere(h History, f Fault, after time.Duration, on map[channel][]*session, born map[string]time.Duration, d *docket) {
 	type owner struct {
 		channel
 		incarnation string
 	}
-	since := map[owner]time.Duration{} // its first publication
+	since, last := map[owner]time.Duration{}, map[owner]time.Duration{} // publications
+	for _, p := range h.Publishes {
+		if p.Outcome == OK {
+			last[owner{channel{p.Host, p.Key, p.Channel}, p.Position.Incarnation}] = p.At
+		}
+	}
 	for _, p := range h.Publishes {
 		if p.Outcome != OK {
 			continue
 		}
 		at := channel{p.Host, p.Key, p.Channel}
 		o := owner{at, p.Position.Incarnation}
-		if _, ok := since[o]; !ok {
+		_, told := since[o]
+		if !told {
 			since[o] = p.At
 		}
+		from := max(since[o], f.Until) + after
 		for _, s := range on[at] {
-			if s.base.Incarnation != o.incarnation && s.region() == incarnationRegion(o.incarnation) &&
-				since[o] > s.from && p.At > max(since[o], f.Until)+after && s.until > p.At {
+			if s.base.Incarnation == o.incarnation || s.region() != incarnationRegion(o.incarnation) || since[o] <= s.from {
+				continue
+			}
+			switch {
+			case p.At > from && s.until > p.At:
 				d.broke(p.At, "%s at %s is on %s of %s, %s publishes to %s since %s",
 					s.client, Offset(p.At), s.base.Incarnation, s.host, p.Client, o.incarnation, Offset(since[o]))
+			case !told && last[o] <= from && s.until > from && born[o.incarnation] > born[s.base.Incarnation]:
+				d.broke(from, "%s at %s is on %s of %s still, %s published to %s at %s",
+					s.client, Offset(from), s.base.Incarnation, s.host, p.Client, o.incarnation, Offset(p.At))
 			}
 		}
 	}
