@@ -50,8 +50,9 @@ func (s *server) openPoll(w http.ResponseWriter, r *http.Request, v visit, chann
 	if sub != nil {
 		if q.wait > 0 {
 			s.wait(w, r, p, q.wait)
-			// While it is subscribed to, the channel is kept.
-			told, _, err = s.hub.read(v.client, v.key, channel, q.position, nil)
+			if p.ending.Load() == nil { // else the channel may be gone, and is not to be made again
+				told, _, err = s.hub.read(v.client, v.key, channel, q.position, nil)
+			}
 		}
 		s.hub.unsubscribe(sub)
 		if err != nil {

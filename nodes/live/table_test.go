@@ -2,12 +2,15 @@ package live
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/espra/protoplex/nodes"
 	"github.com/espra/protoplex/nodes/placement"
 )
 
@@ -26,6 +29,7 @@ func newTabled(t *testing.T) *tabled {
 	require.NoError(t, err)
 	s, err := newServer(t.Context(), p, o, p)
 	require.NoError(t, err)
+	s.drain = nodes.NewDrain(t.Context(), p, nodes.DrainOptions{})
 	go s.watchTable(t.Context())
 	synctest.Wait()
 	return &tabled{server: s, t: t, one: table.Nodes[1:], both: table.Nodes}
@@ -35,6 +39,12 @@ func newTabled(t *testing.T) *tabled {
 func (s *tabled) hear(all []placement.Node) {
 	now := s.table.Current().Position()
 	require.NoError(s.t, s.table.Set(placement.Table{Epoch: now.Epoch, Revision: now.Revision + 1, Nodes: all}))
+}
+
+// settle lets what was heard be acted on.
+func settle() {
+	time.Sleep(time.Second)
+	synctest.Wait()
 }
 
 // ours gives keys of which the server has them.
@@ -87,12 +97,12 @@ func TestLostForAMoment(t *testing.T) {
 		require.Nil(t, s.admit(guest, func() {}))
 
 		s.hear(s.both)
-		time.Sleep(time.Second)
+		settle()
 		require.Equal(t, RecoveredNothing, s.recovered(key, at), "what stays is left alone")
 
 		s.hear(s.one)
 		s.hear(s.both)
-		time.Sleep(time.Second)
+		settle()
 		require.Equal(t, RecoveredGap, s.recovered(key, at))
 		require.Equal(t, []int{CloseMoved}, guest.asked)
 	})
@@ -116,8 +126,28 @@ func TestLostMeanwhile(t *testing.T) {
 				break
 			}
 		}
-		time.Sleep(time.Second)
+		settle()
 		require.Equal(t, []int{CloseMoved}, first.asked[:1])
 		require.Equal(t, RecoveredGap, s.recovered(keys[1], late))
+	})
+}
+
+// TestLostWhilePolled: a poll that is told to leave makes no channel in the place of
+// the one that is gone.
+func TestLostWhilePolled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTabled(t)
+		key := s.ours(1)[0]
+		at := s.say(key)
+		w := httptest.NewRecorder()
+		go s.openPoll(w, httptest.NewRequest("GET", "/live/k/c", nil), visit{host: testHost, key: key}, "c", question{position: at, wait: time.Minute})
+		synctest.Wait()
+
+		every := func(string) bool { return true }
+		s.hub.forget(every) // which may be before the poll has understood
+		s.askAll(func(*visit) bool { return true }, CloseMoved, "moved, resume")
+		settle()
+		require.Equal(t, http.StatusMisdirectedRequest, w.Code)
+		require.Zero(t, s.hub.count)
 	})
 }

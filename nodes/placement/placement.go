@@ -35,7 +35,10 @@ type Node struct {
 type Table struct {
 	Epoch    uint64 `json:"epoch"`    // of the leader who made it
 	Revision uint64 `json:"revision"` // counted from 1 in each epoch
-	Nodes    []Node `json:"nodes"`
+	// After is the table of an earlier leader that the first one of an epoch came
+	// after, for all that this leader was told.
+	After Position `json:"after,omitzero"`
+	Nodes []Node   `json:"nodes"`
 }
 
 // Owner gives the node that owns key, and false if the table is empty. The

@@ -158,6 +158,7 @@ func TestWatched(t *testing.T) {
 
 func TestSince(t *testing.T) {
 	at := func(epoch, revision uint64) Table { return Table{Epoch: epoch, Revision: revision} }
+	first := func(epoch uint64, after Position) Table { return Table{Epoch: epoch, Revision: 1, After: after} }
 	for name, tc := range map[string]struct {
 		heard []Table
 		from  Position
@@ -169,7 +170,9 @@ func TestSince(t *testing.T) {
 		"each of several":     {[]Table{at(1, 1), at(1, 2), at(1, 3)}, Position{1, 1}, 2, true},
 		"one was never heard": {[]Table{at(1, 1), at(1, 3)}, Position{1, 1}, 1, false},
 		"not the first one":   {[]Table{at(1, 1), at(1, 2), at(1, 4)}, Position{1, 1}, 2, false},
-		"a new epoch":         {[]Table{at(1, 1), at(2, 1), at(2, 2)}, Position{1, 1}, 2, true},
+		"a new epoch":         {[]Table{at(1, 1), first(2, Position{1, 1}), at(2, 2)}, Position{1, 1}, 2, true},
+		"the end of one":      {[]Table{at(1, 1), first(2, Position{1, 2})}, Position{1, 1}, 1, false},
+		"a whole one":         {[]Table{at(1, 1), first(3, Position{2, 1})}, Position{1, 1}, 1, false},
 		"the middle of one":   {[]Table{at(1, 1), at(2, 2)}, Position{1, 1}, 1, false},
 	} {
 		w := Watch(Table{}, func() time.Duration { return 0 }, nil)

@@ -63,11 +63,10 @@ func (w *Watched) Since(p Position) (tables []Table, all bool) {
 	return slices.Clone(w.recent[i:]), all
 }
 
-// follows reports whether there was no table between the one at p and this one:
-// the first of an epoch is taken for the next of any before it.
+// follows reports whether there was no table between the one at p and this one.
 func (t Table) follows(p Position) bool {
 	if t.Epoch > p.Epoch {
-		return t.Revision == 1
+		return t.Revision == 1 && t.After == p
 	}
 	return t.Revision == p.Revision+1
 }

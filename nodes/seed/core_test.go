@@ -327,7 +327,7 @@ func TestTakeOver(t *testing.T) {
 	require.Equal(t, held, fresh.table.Current(), "live-3 has yet to come")
 	late := d.open(three.reg, three)
 	d.renewFor(time.Second)
-	want := placement.Table{Epoch: 2, Revision: 1, Nodes: held.Nodes}
+	want := placement.Table{Epoch: 2, Revision: 1, After: held.Position(), Nodes: held.Nodes}
 	for _, e := range []*end{again, other, fresh, late} {
 		require.Equal(t, want, e.table.Current(), "nothing has moved")
 	}
@@ -372,7 +372,7 @@ func TestTakeOverWaitsForThoseWhoWait(t *testing.T) {
 	require.Equal(t, table, one.table.Current())
 	two := d.live(2)
 	d.renewFor(time.Second)
-	require.Equal(t, placement.Table{Epoch: 2, Revision: 1, Nodes: table.Nodes}, two.table.Current(), "all are here")
+	require.Equal(t, placement.Table{Epoch: 2, Revision: 1, After: table.Position(), Nodes: table.Nodes}, two.table.Current(), "all are here")
 	require.Equal(t, two.table.Current(), one.table.Current())
 }
 

@@ -121,7 +121,7 @@ func (c *core) settles() time.Duration {
 // reported and who has come. Nobody is removed for not having come yet.
 func (c *core) settle() {
 	before := c.table.Position()
-	c.table = placement.Table{Epoch: c.epoch, Revision: 1, Nodes: c.placed()}
+	c.table = placement.Table{Epoch: c.epoch, Revision: 1, After: before, Nodes: c.placed()}
 	c.settled = true
 	c.changes = nil
 	reason := fmt.Sprintf("settled after %s", before)

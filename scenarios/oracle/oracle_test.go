@@ -227,6 +227,10 @@ func TestBadHistories(t *testing.T) {
 			client("anna").up(1).sub(1, oracle.Fresh, pos(us1, 4)).hear(2, pos(us1, 5), "m5"),
 			client("ben").up(1).sub(1, oracle.Fresh, pos(us1, 4)).hear(3, pos(us1, 5), "other")),
 			"1", "ben at 0:03, offset 5 of c in " + us1 + ` is "other" for it and "m5" for another`},
+		{"live-streams", "what failed for certain is heard", func(h *oracle.History) {
+			h.Streams = history(2100, client("anna").up(1).sub(1, oracle.Fresh, pos(us1, 4)).hear(2, pos(us1, 5), "m5")).Streams
+			h.Publishes = []oracle.Publish{{At: sec(3), Client: "pub", Host: usHost, Key: "k", Channel: "c", Data: "m5", Outcome: oracle.Failed, Error: "status 503"}}
+		}, "1", `anna at 0:02 heard "m5" of channel c, which failed for pub at 0:03, status 503`},
 		{"live-streams", "an acknowledged message never arrives", func(h *oracle.History) {
 			h.Streams = history(2100, client("anna").up(1).sub(1, oracle.Fresh, pos(us1, 4))).Streams
 		},

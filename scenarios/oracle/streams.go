@@ -16,7 +16,7 @@ const Patience = 90 * time.Second
 // LiveStreams judges that nobody on a live channel hears a message twice, or
 // misses one without being told: offsets are consecutive within an incarnation,
 // none brings again what another brought, since no publisher sends anything
-// twice, a subscription goes on exactly where the client was unless it is answered
+// twice, or what failed for its publisher, a subscription goes on exactly where the client was unless it is answered
 // "gap" or "fresh", an offset carries one message for all who hear it, and what
 // was acknowledged reaches everybody who stays connected, within [Patience].
 // It counts the messages heard and the subscriptions answered.
@@ -41,6 +41,12 @@ func order(h History, d *docket) {
 	live := map[seat]bool{}    // subscribed on the tunnel that stands
 	said := map[place]string{} // what each offset carries
 	heard := map[message]bool{}
+	failed := map[string]Publish{} // by what was to be said
+	for _, p := range h.Publishes {
+		if p.Outcome == Failed {
+			failed[p.Data] = p
+		}
+	}
 
 	carries := func(at time.Duration, c channel, p Position, data, who string) {
 		there := place{c, p}
@@ -76,6 +82,9 @@ func order(h History, d *docket) {
 		case Message:
 			d.judged++
 			carries(e.At, c, e.Position, e.Data, e.Client)
+			if p, ok := failed[e.Data]; ok {
+				d.broke(e.At, "%s at %s heard %s of channel %s, which failed for %s at %s, %s", e.Client, Offset(e.At), quote(e.Data), e.Channel, p.Client, Offset(p.At), p.Error)
+			}
 			switch {
 			case !live[at]:
 				d.broke(e.At, "%s at %s heard channel %s without a subscription", e.Client, Offset(e.At), e.Channel)
