@@ -16,10 +16,11 @@ const Patience = 90 * time.Second
 // LiveStreams judges that nobody on a live channel hears a message twice, or
 // misses one without being told: offsets are consecutive within an incarnation,
 // none brings again what another brought, since no publisher sends anything
-// twice, or what failed for its publisher, a subscription goes on exactly where the client was unless it is answered
-// "gap" or "fresh", an offset carries one message for all who hear it, and what
-// was acknowledged reaches everybody who stays connected, within [Patience].
-// It counts the messages heard and the subscriptions answered.
+// twice, nor what failed for its publisher, a subscription goes on exactly where
+// the client was unless it is answered "gap" or "fresh", an offset carries one
+// message for all who hear it, and what was acknowledged reaches everybody who
+// stays connected, within [Patience]. It counts the messages heard and the
+// subscriptions answered.
 func LiveStreams(h History) Verdict {
 	var d docket
 	order(h, &d)
