@@ -114,8 +114,12 @@ func (g generator) workload(t story.Topology) []story.Group {
 			{Verb: story.Subscribe, Channels: 1 + g.below(2, "channels of %s", h.Region)},
 		}})
 	}
+	size := 0
+	if g.below(4, "size") == 0 {
+		size = 48 // kilobytes, more than a proxy keeps
+	}
 	return append(all, story.Group{ID: "publishers", Publishers: len(t.Regions) * (2 + g.below(2, "publishers")), Do: []story.Action{
-		{Verb: story.Publish, Every: time.Duration(1+g.below(3, "pace")) * time.Second},
+		{Verb: story.Publish, Size: size, Every: time.Duration(1+g.below(3, "pace")) * time.Second},
 	}})
 }
 
