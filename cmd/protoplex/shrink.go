@@ -67,6 +67,9 @@ When the time is up, or with Ctrl-C, the smallest story so far is written.`,
 // as long as people wait.
 const shrinkLimit = 2 * time.Minute
 
+// errNotPlayed says that the time was up before anything was known.
+var errNotPlayed = errors.New("it was not played once")
+
 // run shrinks a story, tells what came out, and saves it.
 func (x *shrinking) run(ctx context.Context, out io.Writer, s *story.Story, seed uint64) error {
 	self, err := os.Executable()
@@ -101,7 +104,7 @@ func (x *shrinking) run(ctx context.Context, out io.Writer, s *story.Story, seed
 	case small == nil && ctx.Err() != nil:
 		return status{statusBroken, fmt.Errorf("shrink %s: interrupted before it was played once", s.Name)}
 	case small == nil && errors.Is(err, context.DeadlineExceeded):
-		return status{statusBroken, fmt.Errorf("shrink %s: it was not played once within %s; give it more with --limit", s.Name, x.limit)}
+		return status{statusBroken, fmt.Errorf("shrink %s: %w within %s; give it more with --limit", s.Name, errNotPlayed, x.limit)}
 	case small == nil && err != nil:
 		return status{statusBroken, err}
 	case ctx.Err() != nil:
@@ -154,11 +157,13 @@ func measure(s *story.Story) string {
 	return fmt.Sprintf("%s, %s, %s, %s", plural(len(s.Timeline), "fault"), plural(servers, "machine"), plural(clients, "client"), s.Lasts)
 }
 
-// shrinkAll shrinks what was saved, each in its place.
+// shrinkAll shrinks what was saved, each in its place. One whose file has been taken
+// away since is left out, and one that cannot be shrunk does not keep the others from
+// it.
 func (x *exploration) shrinkAll(ctx context.Context, out io.Writer, all search.Exploration, saved map[[2]string]string) error {
 	for _, g := range all.Groups {
 		file := saved[[2]string{string(g.Kind), g.Cause}]
-		if g.Kind == search.Diverged || ctx.Err() != nil {
+		if file == "" || g.Kind == search.Diverged || ctx.Err() != nil {
 			continue
 		}
 		s, err := scenarios.Load(file)
@@ -167,9 +172,9 @@ func (x *exploration) shrinkAll(ctx context.Context, out io.Writer, all search.E
 		}
 		fmt.Fprintln(out)
 		small := shrinking{jobs: x.jobs, limit: shrinkLimit, out: file}
-		var st status
-		if err := small.run(ctx, out, s, s.Found.Seed); errors.As(err, &st) && st.code == statusUsage {
-			fmt.Fprintf(out, "  %v\n", err) // it does not fail again; that has been told
+		err = small.run(ctx, out, s, s.Found.Seed)
+		if errors.Is(err, search.ErrHolds) || errors.Is(err, errNotPlayed) {
+			fmt.Fprintf(out, "  %v\n", err) // if it does not fail again, that has been told
 		} else if err != nil {
 			return err
 		}

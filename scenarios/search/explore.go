@@ -97,7 +97,7 @@ func (e *Explorer) Explore(ctx context.Context, first, n uint64) (Exploration, e
 		failed error
 		groups = map[[2]string]*Group{}
 		next   = first
-		missed = first + n // the least seed that was begun and did not end
+		missed = first + n // the least seed that was begun and did not end, or was not kept
 	)
 	done := map[uint64]bool{}
 	// note adds a run up.
@@ -116,6 +116,9 @@ func (e *Explorer) Explore(ctx context.Context, first, n uint64) (Exploration, e
 				if fresh && e.Found != nil && failed == nil {
 					failed = e.Found(r.Seed, f)
 				}
+			}
+			if n := len(g.Seeds); n > 0 && g.Seeds[n-1] == r.Seed {
+				continue // a story may ask for the same after several of its faults
 			}
 			if len(g.Seeds) == 0 || r.Seed < slices.Min(g.Seeds) {
 				g.Finding = f
@@ -164,6 +167,9 @@ func (e *Explorer) Explore(ctx context.Context, first, n uint64) (Exploration, e
 			note(r, true)
 			if e.Played != nil && failed == nil {
 				failed = e.Played(r)
+			}
+			if failed != nil {
+				missed = min(missed, seed) // it is not written down
 			}
 			if e.Progress != nil {
 				e.Progress(all.Played, found)

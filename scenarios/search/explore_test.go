@@ -2,6 +2,7 @@ package search
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -50,6 +51,8 @@ func TestExploredProgram(t *testing.T) {
 		shout("protoplex: disk full", 4)
 	case "20":
 		select {} // for ever
+	case "1021":
+		say(`{"verdicts":[{"name":"gaps","first":"ana"},{"name":"gaps","first":"raj"}]}`, 1)
 	default:
 		say(`{"held":true}`, 0)
 	}
@@ -120,6 +123,31 @@ func TestExploreStopped(t *testing.T) {
 	require.Equal(t, uint64(20), x.Next)
 	require.Len(t, x.Groups, 1)
 	require.Equal(t, []uint64{19}, x.Groups[0].Seeds)
+}
+
+// A story may ask for the same twice, after two of its faults.
+func TestExploreTwoOfACause(t *testing.T) {
+	e := Explorer{Command: explored}
+	x, err := e.Explore(t.Context(), 1021, 1)
+	require.NoError(t, err)
+	require.Len(t, x.Groups, 1)
+	require.Equal(t, []uint64{1021}, x.Groups[0].Seeds)
+	require.Contains(t, x.Groups[0].Detail, "ana")
+}
+
+// A run that could not be written down is told, and played again by who goes on.
+func TestExploreNotWrittenDown(t *testing.T) {
+	full := errors.New("disk full")
+	e := Explorer{Command: explored, Played: func(r Run) error {
+		if r.Seed == 12 {
+			return full
+		}
+		return nil
+	}}
+	x, err := e.Explore(t.Context(), 11, 9)
+	require.ErrorIs(t, err, full)
+	require.Len(t, x.Groups, 1)
+	require.Equal(t, uint64(12), x.Next)
 }
 
 // What was not observed is another finding than what was observed to be wrong, so

@@ -36,8 +36,10 @@ func (s *Search[T]) First(ctx context.Context, candidates []T) (found T, ok bool
 		s.held = map[string]bool{}
 	}
 	var fresh []T
+	seen := map[string]bool{}
 	for _, c := range candidates {
-		if !s.held[s.Key(c)] {
+		if key := s.Key(c); !s.held[key] && !seen[key] {
+			seen[key] = true
 			fresh = append(fresh, c)
 		}
 	}

@@ -71,6 +71,17 @@ func TestSubset(t *testing.T) {
 	}
 }
 
+// One that comes twice is judged once.
+func TestFirstTwice(t *testing.T) {
+	var calls atomic.Int64
+	s := numbers(func(c []int) bool { return c[0] == 2 }, 1, &calls)
+	got, ok, err := s.First(t.Context(), [][]int{{1}, {1}, {2}, {1}})
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Equal(t, []int{2}, got)
+	require.Equal(t, int64(2), calls.Load())
+}
+
 func TestDescend(t *testing.T) {
 	var calls atomic.Int64
 	var steps []int
