@@ -17,37 +17,43 @@ const propagation = 21 * time.Second
 // judge asks the oracles for every expectation of the story, in file order.
 func (p *platform) judge(h oracle.History) []oracle.Verdict {
 	var all []oracle.Verdict
+	add := func(x story.Expectation, verdicts ...oracle.Verdict) {
+		for _, v := range verdicts {
+			v.Oracle = x.Oracle
+			all = append(all, v)
+		}
+	}
 	for _, x := range p.story.Expect.Always {
-		all = append(all, p.ask(h, x, oracle.Fault{}))
+		add(x, p.ask(h, x, oracle.Fault{}))
 	}
 	for _, a := range p.story.Expect.After {
 		fault, ok := findFault(h, a.Event)
 		for _, x := range a.Expect {
 			if !ok {
-				all = append(all, oracle.Verdict{Name: x.Oracle, First: fmt.Sprintf("fault %s never struck", a.Event)})
+				add(x, oracle.Verdict{Name: x.Oracle, First: fmt.Sprintf("fault %s never struck", a.Event)})
 				continue
 			}
 			f := fault
 			if a.Heals && slices.Contains([]string{"clients-recovered", "taken-over", "tunnels-kept"}, x.Oracle) {
 				f.From = f.Until // counted from there
 			}
-			all = append(all, p.ask(h, x, f))
+			add(x, p.ask(h, x, f))
 		}
 	}
 	for _, x := range p.story.Expect.Throughout {
 		switch x.Oracle {
 		case "availability":
 			for _, host := range x.Params.Names("of") {
-				all = append(all, oracle.Availability(h, p.asked(host), int(x.Params.Share("at-least")), x.Params.Duration("window")))
+				add(x, oracle.Availability(h, p.asked(host), int(x.Params.Share("at-least")), x.Params.Duration("window")))
 			}
 		case "answered-in-time":
 			for _, host := range x.Params.Names("of") {
-				all = append(all, oracle.AnsweredInTime(h, p.asked(host), x.Params.Duration("within")))
+				add(x, oracle.AnsweredInTime(h, p.asked(host), x.Params.Duration("within")))
 			}
 		case "converges":
-			all = append(all, p.converged(h, x.Params.Duration("within"))...)
+			add(x, p.converged(h, x.Params.Duration("within"))...)
 		default:
-			all = append(all, p.ask(h, x, oracle.Fault{}))
+			add(x, p.ask(h, x, oracle.Fault{}))
 		}
 	}
 	return all

@@ -15,6 +15,8 @@ type Verdict struct {
 	First    string        `json:"first,omitempty"` // the first broken moment, empty when OK
 	At       time.Duration `json:"at,omitempty"`    // of First, in nanoseconds
 	Blind    bool          `json:"blind,omitempty"` // it is not OK for no other reason than that too little was observed
+
+	Oracle string `json:"oracle,omitempty"` // the story's word for the expectation, from whoever asks
 }
 
 // nothing is the First of a verdict that had nothing to judge.

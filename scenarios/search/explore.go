@@ -38,7 +38,8 @@ type Finding struct {
 	Cause  string `json:"cause"`  // findings with the same kind and cause have the same reason, as far as a program can tell
 	Detail string `json:"detail"` // of this run: the first broken moment, or the end of what the run printed
 
-	At time.Duration `json:"at,omitempty"` // of the first broken moment, in ns; 0 if it is not known
+	At     time.Duration `json:"at,omitempty"`     // of the first broken moment, in ns; 0 if it is not known
+	Oracle string        `json:"oracle,omitempty"` // the story's word for what did not hold
 }
 
 // Same reports whether both have the same kind and cause.
@@ -296,7 +297,7 @@ func findingsOf(o scenarios.Outcome) []Finding {
 			if v.Blind {
 				cause += ", not observed"
 			}
-			all = append(all, Finding{Kind: Broken, Cause: cause, Detail: fmt.Sprintf("%s, budget %s; first: %s", v.Measured, v.Budget, v.First), At: v.At})
+			all = append(all, Finding{Kind: Broken, Cause: cause, Detail: fmt.Sprintf("%s, budget %s; first: %s", v.Measured, v.Budget, v.First), At: v.At, Oracle: v.Oracle})
 		}
 	}
 	for _, id := range o.Idle {

@@ -184,7 +184,9 @@ func descend(ctx context.Context, search *shrink.Search[*attempt], best *attempt
 	for {
 		before := search.Key(best)
 		for _, pass := range []func(context.Context, *attempt) (*attempt, error){
-			steps(ofStory(oneExpectation)), steps(sooner), faults, steps(sooner),
+			steps(oneExpectation), steps(sooner),
+			// What comes later takes less the sooner a run ends, and the fewer machines it has.
+			steps(ofStory(muchSmaller)), faults, steps(sooner), steps(ofStory(muchSmaller)), steps(ofStory(earlier)), steps(sooner),
 			steps(ofStory(smallerWorkload)), steps(ofStory(smallerTopology)), // clients cost most
 			steps(ofStory(weakerFaults)), steps(ofStory(earlier)), steps(sooner),
 		} {

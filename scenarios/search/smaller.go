@@ -10,41 +10,55 @@ import (
 // The functions here give smaller stories than the one they get, those first that
 // save most. Not all of what they give is valid; whoever uses it drops the rest.
 
-// oneExpectation gives the stories that expect one thing only.
-func oneExpectation(s *story.Story) []*story.Story {
+// oneExpectation gives the stories that expect one thing only, those first that
+// expect what was broken. Where that was long before the end they end then as well.
+func oneExpectation(a *attempt) []*story.Story {
+	s := a.story
 	n := len(s.Expect.Always) + len(s.Expect.Throughout)
-	for _, a := range s.Expect.After {
-		n += len(a.Expect)
+	for _, x := range s.Expect.After {
+		n += len(x.Expect)
 	}
 	if n <= 1 {
 		return nil
 	}
-	var all []*story.Story
-	with := func(x story.Expect) {
+	var broken, others []*story.Story
+	with := func(oracle string, x story.Expect) {
 		c := *s
 		c.Expect = x
-		all = append(all, &c)
+		if oracle != a.finding.Oracle {
+			others = append(others, &c)
+			return
+		}
+		if a.finding.At > 0 {
+			if end := max(justAfter(a.finding.At), due(&c)); end < s.Lasts*3/4 {
+				broken = append(broken, until(&c, end))
+			}
+		}
+		broken = append(broken, &c)
 	}
 	for _, x := range s.Expect.Always {
-		with(story.Expect{Always: []story.Expectation{x}})
+		with(x.Oracle, story.Expect{Always: []story.Expectation{x}})
 	}
-	for _, a := range s.Expect.After {
-		for _, x := range a.Expect {
-			with(story.Expect{After: []story.Aftermath{{Event: a.Event, Heals: a.Heals, Expect: []story.Expectation{x}}}})
+	for _, after := range s.Expect.After {
+		for _, x := range after.Expect {
+			with(x.Oracle, story.Expect{After: []story.Aftermath{{Event: after.Event, Heals: after.Heals, Expect: []story.Expectation{x}}}})
 		}
 	}
 	for _, x := range s.Expect.Throughout {
-		with(story.Expect{Throughout: []story.Expectation{x}})
+		with(x.Oracle, story.Expect{Throughout: []story.Expectation{x}})
 	}
-	return all
+	return append(broken, others...)
 }
+
+// justAfter is the end of a story that shows what was broken at a moment.
+func justAfter(at time.Duration) time.Duration { return (at + time.Second).Truncate(time.Second) }
 
 // sooner gives stories that end earlier, up to the moment that broke.
 func sooner(a *attempt) []*story.Story {
 	s := a.story
 	var ends []time.Duration
 	if a.finding.At > 0 {
-		ends = append(ends, (a.finding.At + time.Second).Truncate(time.Second), (a.finding.At + 10*time.Second).Truncate(time.Second))
+		ends = append(ends, justAfter(a.finding.At), (a.finding.At + 10*time.Second).Truncate(time.Second))
 	}
 	if end := due(s); end > 0 {
 		ends = append(ends, end)
@@ -56,23 +70,28 @@ func sooner(a *attempt) []*story.Story {
 		if end <= 0 || end >= s.Lasts {
 			continue
 		}
-		var indices []int
-		for i, e := range s.Timeline {
-			if e.At < end {
-				indices = append(indices, i)
-			}
-		}
-		c := withFaults(s, indices)
-		c.Lasts = end
-		for i := range c.Timeline {
-			if e := &c.Timeline[i]; e.At+e.For > end {
-				e.For = end - e.At
-				e.Longest = e.For
-			}
-		}
-		all = append(all, c)
+		all = append(all, until(s, end))
 	}
 	return all
+}
+
+// until gives the story with an end that is earlier.
+func until(s *story.Story, end time.Duration) *story.Story {
+	var indices []int
+	for i, e := range s.Timeline {
+		if e.At < end {
+			indices = append(indices, i)
+		}
+	}
+	c := withFaults(s, indices)
+	c.Lasts = end
+	for i := range c.Timeline {
+		if e := &c.Timeline[i]; e.At+e.For > end {
+			e.For = end - e.At
+			e.Longest = e.For
+		}
+	}
+	return c
 }
 
 // due is when the last expectation with a deadline is judged; 0 if there is none.
@@ -201,6 +220,70 @@ func earlier(s *story.Story) []*story.Story {
 	return all
 }
 
+// muchSmaller gives stories that leave out at once what most failures can do without:
+// a region and what strikes it, and of the others all but one machine of each role, or
+// one client of each group.
+func muchSmaller(s *story.Story) []*story.Story {
+	var all []*story.Story
+	for i := range s.Topology.Regions {
+		if len(s.Topology.Regions) > 1 {
+			all = append(all, withoutRegion(s, i))
+		}
+	}
+	least := func(cells, platform, clients bool) {
+		c := *s
+		if platform {
+			c.Topology.Regions = slices.Clone(s.Topology.Regions)
+			for i, r := range c.Topology.Regions {
+				c.Topology.Regions[i] = story.Region{Name: r.Name, Zones: 1, Proxy: 1, Live: 1}
+				if cells {
+					c.Topology.Regions[i].Seed, c.Topology.Regions[i].Understudy = r.Seed, r.Understudy
+				}
+			}
+		}
+		if clients {
+			c.Workload = slices.Clone(s.Workload)
+			for i, g := range c.Workload {
+				c.Workload[i].Browsers, c.Workload[i].Publishers = min(g.Browsers, 1), min(g.Publishers, 1)
+			}
+		}
+		all = append(all, stricken(&c))
+	}
+	for _, clients := range []bool{true, false} {
+		least(false, true, clients)
+		least(true, true, clients)
+	}
+	least(true, false, true)
+	return all
+}
+
+// withoutRegion gives the story without a region, nor those whose home it is.
+func withoutRegion(s *story.Story, i int) *story.Story {
+	c := *s
+	c.Topology.Regions = slices.Delete(slices.Clone(s.Topology.Regions), i, i+1)
+	c.Workload = slices.DeleteFunc(slices.Clone(s.Workload), func(g story.Group) bool {
+		home, _ := s.Topology.Home(g.Home)
+		return home == s.Topology.Regions[i].Name
+	})
+	return stricken(&c)
+}
+
+// stricken gives the story without faults that strike nothing that there is.
+func stricken(s *story.Story) *story.Story {
+	machines := s.Machines()
+	var indices []int
+	for i, e := range s.Timeline {
+		ends := []*story.Selector{e.On}
+		if e.On.Kind == story.ByLink {
+			ends = []*story.Selector{e.On.From, e.On.To}
+		}
+		if !slices.ContainsFunc(ends, func(x *story.Selector) bool { return len(x.Match(machines)) == 0 }) {
+			indices = append(indices, i)
+		}
+	}
+	return withFaults(s, indices)
+}
+
 // smallerTopology gives stories with less of a platform.
 func smallerTopology(s *story.Story) []*story.Story {
 	var all []*story.Story
@@ -212,12 +295,7 @@ func smallerTopology(s *story.Story) []*story.Story {
 	}
 	for i, r := range s.Topology.Regions {
 		if len(s.Topology.Regions) > 1 {
-			with(func(t *story.Topology) { t.Regions = slices.Delete(t.Regions, i, i+1) })
-			c := all[len(all)-1] // nobody has a home there any more
-			c.Workload = slices.DeleteFunc(slices.Clone(s.Workload), func(g story.Group) bool {
-				home, _ := s.Topology.Home(g.Home)
-				return home == r.Name
-			})
+			all = append(all, withoutRegion(s, i))
 		}
 		to := func(change func(*story.Region)) {
 			with(func(t *story.Topology) { change(&t.Regions[i]) })

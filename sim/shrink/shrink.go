@@ -11,6 +11,7 @@ package shrink
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
@@ -100,11 +101,13 @@ func (s *Search[T]) First(ctx context.Context, candidates []T) (found T, ok bool
 }
 
 // Descend goes from start, which fails, to the first of the smaller ones that
-// fails, and on from there until none does. What it returns fails, also with an
-// error.
+// fails, and on from there until none does. One that is start itself is not smaller.
+// What it returns fails, also with an error.
 func (s *Search[T]) Descend(ctx context.Context, start T, smaller func(T) []T) (T, error) {
 	for {
-		next, ok, err := s.First(ctx, smaller(start))
+		key := s.Key(start)
+		candidates := slices.DeleteFunc(smaller(start), func(c T) bool { return s.Key(c) == key })
+		next, ok, err := s.First(ctx, candidates)
 		if ok {
 			start = next
 		}

@@ -97,6 +97,16 @@ func TestDescend(t *testing.T) {
 	require.Equal(t, []int{50, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13}, steps)
 }
 
+// What is as small as it can be may be offered again.
+func TestDescendToItself(t *testing.T) {
+	var calls atomic.Int64
+	s := numbers(func([]int) bool { return true }, 1, &calls)
+	got, err := s.Descend(t.Context(), []int{3}, func(c []int) [][]int { return [][]int{{max(c[0]-1, 1)}} })
+	require.NoError(t, err)
+	require.Equal(t, []int{1}, got)
+	require.Equal(t, int64(2), calls.Load())
+}
+
 // Who stops the search has the best so far.
 func TestStopped(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
