@@ -78,6 +78,7 @@ type trouble struct {
 	// Of answers that are old: how long one is given.
 	keeps time.Duration
 	now   func() time.Duration // since the fault began; for these two
+	begun int                  // how often it did: each strike counts anew
 
 	passed map[string]int    // by asker, up to after
 	asked  map[string]uint64 // by asker and what
@@ -92,12 +93,12 @@ func (t *trouble) meets(asker string, r faulty.Request) (faulty.Outcome, bool) {
 	what := asker + " " + r.What
 	switch {
 	case t.limit > 0: // in each minute anew
-		in := fmt.Sprint(asker, " in minute ", t.now()/time.Minute)
+		in := fmt.Sprint(asker, " in minute ", t.now()/time.Minute, " of strike ", t.begun)
 		if t.asked[in]++; t.asked[in] <= uint64(t.limit) {
 			return faulty.Outcome{}, false
 		}
 	case t.keeps > 0: // the first one is true
-		key := fmt.Sprint(t.id, " ", t.now()/t.keeps, " ", what)
+		key := fmt.Sprint(t.id, " ", t.begun, " ", t.now()/t.keeps, " ", what)
 		if t.asked[key]++; t.asked[key] > 1 {
 			t.struck++
 		}
@@ -149,6 +150,7 @@ func (p *platform) trouble(s *strike, o faulty.Outcome) *trouble {
 	}
 	s.begin = func() {
 		began = p.world.Elapsed()
+		t.begun++
 		each(func(all []*trouble) []*trouble { return append(all, t) })
 	}
 	s.heal = func() {

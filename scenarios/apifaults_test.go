@@ -316,6 +316,10 @@ func TestThrottled(t *testing.T) {
 			require.NoError(t, ask[name](t.Context()))
 			all[i].heal()
 			require.NoError(t, ask[name](t.Context()))
+			all[i].begin() // again, in a minute of its own
+			require.NoError(t, ask[name](t.Context()))
+			require.ErrorContains(t, ask[name](t.Context()), words)
+			all[i].heal()
 		}
 		require.NoError(t, ask["aws reads"](t.Context()))
 	})
@@ -349,6 +353,12 @@ func TestStaleDescribes(t *testing.T) {
 		require.NoError(t, scaler.SetDesired(t.Context(), 1))
 		time.Sleep(10 * time.Second)
 		require.Equal(t, 1, desired())
+
+		require.NoError(t, scaler.SetDesired(t.Context(), 2))
+		time.Sleep(10 * time.Second)
+		all[0].begin() // again: what was old then is forgotten
+		require.Equal(t, 2, desired())
+		all[0].heal()
 	})
 }
 

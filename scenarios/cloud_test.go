@@ -190,3 +190,26 @@ func TestFleet(t *testing.T) {
 		require.Equal(t, uint64(1), lost.touched())
 	})
 }
+
+// A machine that was replaced while it was off does not come back, however it lost its
+// power.
+func TestReplacedStaysOff(t *testing.T) {
+	for _, fault := range []string{"machine-lost", "lost-after, effects: 1"} {
+		t.Run(fault, func(t *testing.T) {
+			s := parseEveryAPI(t, "  - {id: gone, at: 1m, for: 10m, on: machine us-east-proxy-1, fault: "+fault+"}\n")
+			sim.TestWith(t, sim.Options{Start: s.Starts}, func(t *testing.T, w *sim.World) {
+				p, err := boot(w, s)
+				require.NoError(t, err)
+				all, err := p.strikes()
+				require.NoError(t, err)
+				time.Sleep(2 * time.Minute)
+				all[0].begin()
+				time.Sleep(10 * time.Minute)
+				require.EqualValues(t, 1, all[0].touched())
+				require.True(t, p.hosts["us-east-proxy-2"].On(), "it has taken the place of the other")
+				all[0].heal()
+				require.False(t, p.hosts["us-east-proxy-1"].On())
+			})
+		})
+	}
+}

@@ -23,13 +23,18 @@ func (p *platform) powerLoss(s *strike, which func(story.Event, []*sim.Machine) 
 	}
 	s.heal = func() {
 		for _, m := range down {
-			// What was replaced meanwhile does not come back.
-			if f := p.fleets[m.Region()]; f == nil || !f.ended(m) {
-				m.PowerOn()
-			}
+			p.bringBack(m)
 		}
 	}
 	s.touched = func() uint64 { return struck }
+}
+
+// bringBack gives a machine its power again. What was replaced meanwhile does not come
+// back.
+func (p *platform) bringBack(m *sim.Machine) {
+	if f := p.fleets[m.Region()]; f == nil || !f.ended(m) {
+		m.PowerOn()
+	}
 }
 
 func (p *platform) all(_ story.Event, from []*sim.Machine) []*sim.Machine { return from }
@@ -187,7 +192,7 @@ func (p *platform) crashEach(s *strike, machines []*sim.Machine, power bool, cra
 		for i, c := range set[len(set)-len(machines):] {
 			c.Cancel()
 			if power && c.Happened() {
-				machines[i].PowerOn()
+				p.bringBack(machines[i])
 			}
 		}
 	}

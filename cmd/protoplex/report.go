@@ -23,7 +23,7 @@ func (p pageFlags) check(trace string) error {
 		return errors.New("--against: want --report too, which shows how the two runs differ")
 	case p.file == "":
 		return nil
-	case p.file == trace || p.file == p.against || p.against != "" && p.against == trace:
+	case sameFile(p.file, trace) || sameFile(p.file, p.against) || sameFile(p.against, trace):
 		return errors.New("want a file of its own for each of --report, --against and --trace")
 	}
 	d, err := createDraft(p.file)
@@ -40,6 +40,21 @@ func (p pageFlags) check(trace string) error {
 	}
 	done()
 	return nil
+}
+
+// sameFile tells whether two names stand for one file, which may not be there yet.
+func sameFile(a, b string) bool {
+	if a == "" || b == "" {
+		return false
+	}
+	infoA, errA := os.Stat(a)
+	infoB, errB := os.Stat(b)
+	if errA == nil && errB == nil {
+		return infoA.Mode().IsRegular() && os.SameFile(infoA, infoB)
+	}
+	a, errA = filepath.Abs(a)
+	b, errB = filepath.Abs(b)
+	return errA == nil && errB == nil && a == b
 }
 
 // sweep removes what a run left that was interrupted while it wrote.

@@ -7,7 +7,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,6 +30,13 @@ func simCommand() *cobra.Command {
   protoplex sim explore split-zone --seeds 200`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		PersistentPreRun: func(c *cobra.Command, _ []string) {
+			// Runs have processes of their own, which would outlive the terminal.
+			if os.Getenv(insideVar) == "" && !signal.Ignored(syscall.SIGHUP) { // as under nohup
+				ctx, _ := signal.NotifyContext(c.Context(), syscall.SIGHUP)
+				c.SetContext(ctx)
+			}
+		},
 	}
 	c.AddCommand(listCommand(), runCommand(), verifyCommand(), faultsCommand(), exploreCommand(), shrinkCommand())
 	return c

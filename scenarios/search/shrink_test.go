@@ -218,3 +218,25 @@ func TestBusy(t *testing.T) {
 	s := &story.Story{Timeline: []story.Event{{ID: "a"}, {ID: "b"}, {ID: "c"}}}
 	require.Equal(t, []int{0, 2}, busy(s, []Finding{{Kind: Broken, Cause: "a"}, {Kind: Idle, Cause: "b"}}))
 }
+
+// What saves most comes first: the expectation that is known to be broken alone, in a
+// run that ends right after, and much less of a platform.
+func TestSavesMostFirst(t *testing.T) {
+	s, err := story.Parse("large.yaml", []byte(large))
+	require.NoError(t, err)
+	all := oneExpectation(&attempt{story: s, finding: Finding{Kind: Broken, Cause: "quiet", At: 170*time.Second + 1, Oracle: "dns-points-somewhere"}})
+	require.Len(t, all, 5)
+	require.Equal(t, 171*time.Second, all[0].Lasts)
+	require.Equal(t, s.Lasts, all[1].Lasts)
+	for _, c := range all[:2] {
+		require.Len(t, c.Expect.Always, 1)
+		require.Equal(t, "dns-points-somewhere", c.Expect.Always[0].Oracle)
+		require.Empty(t, c.Expect.Throughout)
+	}
+
+	c := muchSmaller(s)[0] // us-east is gone
+	require.Len(t, c.Topology.Regions, 1)
+	require.Len(t, c.Workload, 2)
+	require.Len(t, c.Timeline, 2)
+	require.Equal(t, []string{"some", "more"}, []string{c.Timeline[0].ID, c.Timeline[1].ID})
+}

@@ -94,7 +94,7 @@ func (s *Story) Timed(choose func(id, what string) uint64) *Story {
 // reports false for one that never heals.
 func (s *Story) Over() (at time.Duration, id string, ok bool) {
 	for _, e := range s.Timeline {
-		end := e.Latest + e.Longest
+		end := e.Latest + time.Duration(max(e.Times-1, 0))*e.Every + e.Longest
 		if e.For == 0 {
 			spec, known := FindFault(e.Fault)
 			if known && spec.For != Never {
