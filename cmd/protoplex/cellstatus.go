@@ -169,7 +169,7 @@ func memberWords(m seed.Member) string {
 		words = "owns no keys"
 	}
 	if m.Leaving != "" {
-		words += ", leaves: " + m.Leaving
+		words += fmt.Sprintf(", leaves: %q", m.Leaving) // a node's own words may be
 	}
 	if !m.Here {
 		words += ", not here"

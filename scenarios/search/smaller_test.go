@@ -2,6 +2,7 @@ package search
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -52,8 +53,8 @@ func TestBrokenFirst(t *testing.T) {
 	require.NoError(t, err)
 	all := oneExpectation(&attempt{story: s, finding: Finding{At: s.Lasts / 2, Oracle: "live-streams"}})
 	require.Len(t, all, 8)
-	for i, lasts := range []story.Story{{Lasts: s.Lasts/2 + 1e9}, {Lasts: s.Lasts}} {
-		require.Equal(t, lasts.Lasts, all[i].Lasts)
+	for i, lasts := range []time.Duration{s.Lasts/2 + time.Second, s.Lasts} {
+		require.Equal(t, lasts, all[i].Lasts)
 		require.Equal(t, "live-streams", all[i].Expect.Always[0].Oracle)
 		require.Empty(t, all[i].Expect.Throughout)
 	}

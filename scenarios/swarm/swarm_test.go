@@ -13,7 +13,7 @@ import (
 
 // Each seed gives one valid story, again and again.
 func TestStory(t *testing.T) {
-	used, regions := map[string]int{}, map[int]int{}
+	used, regions, sizes := map[string]int{}, map[int]int{}, map[int]int{}
 	for _, beyond := range []bool{false, true} {
 		for seed := range uint64(300) {
 			name := fmt.Sprintf("swarm-%d", seed)
@@ -33,12 +33,20 @@ func TestStory(t *testing.T) {
 				}
 			}
 			regions[len(s.Topology.Regions)]++
+			for _, g := range s.Workload {
+				for _, a := range g.Do {
+					if a.Verb == story.Publish {
+						sizes[a.Size]++
+					}
+				}
+			}
 		}
 	}
 	for _, f := range story.Faults {
 		require.Positive(t, used[f.Name], f.Name)
 	}
 	require.Len(t, regions, 2)
+	require.Len(t, sizes, 2, "messages that a proxy keeps whole, and larger ones")
 }
 
 // Faults on top of a story leave it as it is, but for what it expects.
