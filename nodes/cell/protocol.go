@@ -135,6 +135,9 @@ type Report struct {
 	Reason string          `json:"reason,omitempty"`
 }
 
+// maxAge of a table that was reported is ten years.
+const maxAge = 10 * 365 * 24 * time.Hour
+
 // Check says what is wrong with a report, whoever sent it.
 func (r Report) Check() error {
 	if len(r.Table.Nodes) > MaxTable {
@@ -151,8 +154,11 @@ func (r Report) Check() error {
 		}
 		seen[n.Name] = true
 	}
-	if r.Age < 0 {
+	switch {
+	case r.Age < 0:
 		return errors.New("cell: a table from the future")
+	case r.Age > maxAge: // sums of ages stay far from an overflow
+		return errors.New("cell: a table older than any process")
 	}
 	return nil
 }

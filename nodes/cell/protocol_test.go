@@ -48,6 +48,7 @@ func TestReportCheck(t *testing.T) {
 	require.ErrorContains(t, Report{Table: placement.Table{Nodes: []placement.Node{n, n}}}.Check(), "live-1 is in the table twice")
 	require.ErrorContains(t, Report{Table: placement.Table{Nodes: []placement.Node{{Name: "live-1"}}}}.Check(), "an incarnation is above zero")
 	require.ErrorContains(t, Report{Age: -1}.Check(), "from the future")
+	require.ErrorContains(t, Report{Age: maxAge + 1}.Check(), "older than any process")
 	require.ErrorContains(t, Report{Table: placement.Table{Nodes: make([]placement.Node, MaxTable+1)}}.Check(), "of at most 200")
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 
 	"github.com/espra/protoplex/nodes/cell"
 	"github.com/espra/protoplex/nodes/meta"
@@ -118,6 +119,13 @@ func (s *server) epoch() uint64 {
 		return s.o.epoch
 	}
 	return s.table.Current().Epoch
+}
+
+// serves reports whether this node serves a key, as the table and its host's
+// home have it now.
+func (s *server) serves(key string) bool {
+	host, _, _ := strings.Cut(key, "/")
+	return (host == CellHost || s.homes.serves(host)) && s.placed(s.table.Current(), key) == 0
 }
 
 // placed gives the status to answer for a key by what a table says, else 0.

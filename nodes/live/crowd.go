@@ -56,20 +56,27 @@ func (s *server) takeChannels(client string, n int) bool {
 
 // turnAway answers one who is not admitted.
 func turnAway(w http.ResponseWriter, e ending) {
-	if e.code != ClosePolicy {
+	switch e.code {
+	case CloseMoved:
+		http.Error(w, e.text, http.StatusMisdirectedRequest)
+	case ClosePolicy:
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, e.text, http.StatusTooManyRequests)
+	default:
 		unavailable(w, e.text)
-		return
 	}
-	w.Header().Set("Retry-After", "1")
-	http.Error(w, e.text, http.StatusTooManyRequests)
 }
 
 // noChannel says why a channel cannot be made.
 func noChannel(err error) ending {
-	if errors.Is(err, errTooMany) {
+	switch {
+	case errors.Is(err, errTooMany):
 		return ending{code: ClosePolicy, text: "too many new channels of one client"}
+	case errors.Is(err, errNotOurs):
+		return ending{code: CloseMoved, text: "moved, resume"}
+	default:
+		return ending{code: CloseFull, text: "too many channels"}
 	}
-	return ending{code: CloseFull, text: "too many channels"}
 }
 
 // clientOf names who sent a request: the peer, or whom it forwards for if it is

@@ -79,8 +79,9 @@ type homes struct {
 }
 
 type homeState struct {
-	read bool // a record was read since the start
-	home home
+	read   bool // a record was read since the start
+	missed bool // before that one could not be
+	home   home
 }
 
 func newHomes(region string, hosts []string) *homes {
@@ -110,8 +111,11 @@ const (
 	nowHere
 	elsewhere // says the first record that was read
 	movedAway // from here
-	hereAgain // moved away and back, and only the latter was read
+	hereAgain // moved away and back, for all that is known, and only the latter was read
 )
+
+// firstEpoch is that of a host that has never moved.
+const firstEpoch = 1
 
 // learn takes the record that was read for a host.
 func (h *homes) learn(host string, record home) change {
@@ -127,6 +131,8 @@ func (h *homes) learn(host string, record home) change {
 	switch {
 	case isHere && wasHere:
 		return hereAgain // each epoch is a move
+	case isHere && !before.read && before.missed && record.epoch > firstEpoch:
+		return hereAgain // it may have moved since the start, when all were let in
 	case isHere:
 		return nowHere
 	case wasHere:
@@ -138,6 +144,13 @@ func (h *homes) learn(host string, record home) change {
 	}
 }
 
+// miss notes that a host's record could not be read.
+func (h *homes) miss(host string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.known[host].missed = true
+}
+
 // checkHomes reads the home records of all hosts and acts on what they say.
 func (s *server) checkHomes(ctx context.Context) {
 	nodes.FanOut(ctx, s.m, "live/home", s.o.homes, func(ctx context.Context, host string) {
@@ -146,11 +159,13 @@ func (s *server) checkHomes(ctx context.Context) {
 		texts, err := s.m.Lookup(ctx, "TXT", "_home."+host)
 		if err != nil {
 			var missing *net.DNSError
+			s.homes.miss(host)
 			s.m.Log().Debug("home unread", "host", host, "absent", errors.As(err, &missing) && missing.IsNotFound)
 			return
 		}
 		record, ok := newest(texts)
 		if !ok {
+			s.homes.miss(host)
 			s.m.Log().Warn("home unreadable", "host", host, "records", len(texts))
 			return
 		}

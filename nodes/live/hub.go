@@ -12,6 +12,7 @@ import (
 var (
 	errNoRoom  = errors.New("live: too many channels") // all have subscribers
 	errTooMany = errors.New("live: too many new channels of one client")
+	errNotOurs = errors.New("live: another node serves the key")
 )
 
 type limits struct {
@@ -24,13 +25,14 @@ type limits struct {
 }
 
 // hub is the channels of a node: a data structure without goroutines or network,
-// whose clock and ids are given. One mutex guards it all. Offsets are given out,
+// whose clock, keys and ids are given. One mutex guards it all. Offsets are given out,
 // kept and handed to subscribers in one critical section, and so is a subscription
 // and what it replays; that is why there is no hole and no duplicate between the
 // two.
 type hub struct {
 	limits      limits
-	incarnation func() string // a new id at each call; must not block
+	serves      func(key string) bool // whether this node does; must not block
+	incarnation func() string         // a new id at each call; must not block
 	elapsed     func() time.Duration
 
 	mu     sync.Mutex
@@ -79,8 +81,8 @@ type subscription struct {
 	element   *list.Element
 }
 
-func newHub(l limits, incarnation func() string, elapsed func() time.Duration) *hub {
-	return &hub{limits: l, incarnation: incarnation, elapsed: elapsed,
+func newHub(l limits, serves func(key string) bool, incarnation func() string, elapsed func() time.Duration) *hub {
+	return &hub{limits: l, serves: serves, incarnation: incarnation, elapsed: elapsed,
 		keys: make(map[string]*keySpace), makers: make(map[string]*maker)}
 }
 
@@ -242,12 +244,17 @@ func (h *hub) forget(gone func(key string) bool) {
 	}
 }
 
-// channel finds or makes a channel, for which an idle one may have to go. The
+// channel finds or makes a channel, for which an idle one may have to go. It
+// makes none whose key has gone: one that was made after forget would still be
+// there when the key returns, and say nothing of what was said elsewhere. The
 // caller holds the lock.
 func (h *hub) channel(client, key, name string) (*channel, error) {
 	k := h.keys[key]
 	if k != nil && k.channels[name] != nil {
 		return k.channels[name], nil
+	}
+	if !h.serves(key) {
+		return nil, errNotOurs
 	}
 	if !h.mayMake(client) {
 		return nil, errTooMany

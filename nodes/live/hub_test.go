@@ -20,6 +20,9 @@ func numbered() func() string {
 	return func() string { n++; return fmt.Sprintf("i%d", n) }
 }
 
+// ours is the keys of a node that serves all.
+func ours(string) bool { return true }
+
 // still is a clock that stands.
 func still() time.Duration { return 0 }
 
@@ -30,7 +33,7 @@ func (b *inbox) push(frame []byte)       { b.frames = append(b.frames, string(fr
 func (b *inbox) pushReplay(frame []byte) { b.push(frame) }
 
 func TestHubLimits(t *testing.T) {
-	h := newHub(limits{history: 10, historyBytes: 200, allBytes: 1 << 20, channels: 3, perKey: 2, perClient: 1 << 20}, numbered(), still)
+	h := newHub(limits{history: 10, historyBytes: 200, allBytes: 1 << 20, channels: 3, perKey: 2, perClient: 1 << 20}, ours, numbered(), still)
 	publish := func(key, name, data string) Position {
 		t.Helper()
 		p, err := h.publish("me", key, name, data)
@@ -81,7 +84,7 @@ func TestHubLimits(t *testing.T) {
 
 func TestHubCountsAreRight(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	h := newHub(limits{history: 2, historyBytes: 100, allBytes: 600, channels: 32, perKey: 9, perClient: 1 << 20}, numbered(), still)
+	h := newHub(limits{history: 2, historyBytes: 100, allBytes: 600, channels: 32, perKey: 9, perClient: 1 << 20}, ours, numbered(), still)
 	var subs []*subscription
 	for range 20_000 {
 		client, key, name := fmt.Sprint(r.IntN(3)), fmt.Sprint("k", r.IntN(4)), fmt.Sprint("c", r.IntN(12))
@@ -160,7 +163,7 @@ func TestHubTellsAll(t *testing.T) {
 }
 
 func tellAll(t *testing.T, seed uint64, total map[string]int) {
-	h := newHub(limits{history: 8, historyBytes: 1 << 20, allBytes: 1 << 20, channels: 4, perKey: 4, perClient: 1 << 20}, numbered(), still)
+	h := newHub(limits{history: 8, historyBytes: 1 << 20, allBytes: 1 << 20, channels: 4, perKey: 4, perClient: 1 << 20}, ours, numbered(), still)
 	published := map[Position]string{} // by the publisher alone, read after the end
 	type said struct {
 		Position
@@ -414,7 +417,7 @@ func FuzzParseFrame(f *testing.F) {
 // up, up to the point where a frame would go to a socket.
 func BenchmarkFanOut(b *testing.B) {
 	const subscribers = 1000
-	h := newHub(limits{history: 1000, historyBytes: 1 << 20, allBytes: 1 << 20, channels: 10, perKey: 10, perClient: 1 << 20}, numbered(), still)
+	h := newHub(limits{history: 1000, historyBytes: 1 << 20, allBytes: 1 << 20, channels: 10, perKey: 10, perClient: 1 << 20}, ours, numbered(), still)
 	written := make(chan struct{}, subscribers)
 	for range subscribers {
 		q := newQueue(256<<10, func() { b.Error("too slow") })

@@ -481,6 +481,29 @@ func TestNothingReadableCarriesOn(t *testing.T) {
 	require.Equal(t, 200, status)
 }
 
+// TestReadLate: who was let in while no record could be read may have missed that
+// the host moved away and back.
+func TestReadLate(t *testing.T) {
+	for epoch, moved := range map[int]bool{1: false, 3: true} {
+		n := startWith(t, map[string][]string{"TXT _home." + testHost: {"nonsense"}}, "--home", testHost, "--home-check", "20ms")
+		n.log.await(t, "home unreadable")
+		c := n.open(t, "k")
+		at, _ := c.subscribe("c", nil)
+		n.setHome(testHost, fmt.Sprintf("v=home1 region=us-east epoch=%d", epoch))
+		if !moved {
+			n.log.await(t, "home here")
+			status, _ := n.post(t, testHost, "k/c", "x")
+			require.Equal(t, 200, status)
+			c.wantMessage("c", 1, "x")
+			continue
+		}
+		require.Equal(t, map[string]any{"host": testHost, "epoch": uint64(3), "tunnels": int64(1)}, n.log.await(t, "home here again"))
+		c.wantClose(CloseMoved)
+		_, recovered := n.open(t, "k").subscribe("c", &at)
+		require.Equal(t, "gap", recovered)
+	}
+}
+
 func TestTerminate(t *testing.T) {
 	n := start(t)
 	c := n.open(t, "k")

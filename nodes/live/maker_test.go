@@ -21,7 +21,7 @@ type village struct {
 
 func newVillage(t *testing.T, l limits) *village {
 	v := &village{T: t, said: make(map[string]Position)}
-	v.hub = newHub(l, numbered(), func() time.Duration { return v.now })
+	v.hub = newHub(l, ours, numbered(), func() time.Duration { return v.now })
 	for i := range 40 {
 		client := fmt.Sprint("villager-", i)
 		at, err := v.publish(client, "village", client, "precious")

@@ -208,7 +208,11 @@ func (mb *member) act(a memberAsk) error {
 	sub, err := mb.s.hub.subscribe(theCell, key, a.Channel, a.Position, &memberSink{queue: mb.queue, key: a.Key})
 	if err != nil {
 		mb.s.memberSubs.Add(-1)
-		mb.refuse(a, "no-room")
+		code := "no-room"
+		if errors.Is(err, errNotOurs) {
+			code = "moved"
+		}
+		mb.refuse(a, code)
 		return nil
 	}
 	mb.subs[name] = sub

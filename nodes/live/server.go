@@ -82,7 +82,7 @@ func newServer(ctx context.Context, m nodes.Machine, o options, l net.Listener) 
 	s.spread = fmt.Sprintf("live/retry/%d", started)
 	draw := fmt.Sprintf("live/incarnation/%d", started)
 	var drawn uint64 // guarded by the hub's lock
-	s.hub = newHub(o.limits, func() string {
+	s.hub = newHub(o.limits, s.serves, func() string {
 		drawn++
 		return fmt.Sprintf("%s-%d-%016x", o.region, s.epoch(), m.Rand(draw, drawn))
 	}, m.Elapsed)

@@ -128,7 +128,30 @@ func TestLostMeanwhile(t *testing.T) {
 		}
 		settle()
 		require.Equal(t, []int{CloseMoved}, first.asked[:1])
+		require.Zero(t, s.hub.count)
+		s.hear(s.both)
 		require.Equal(t, RecoveredGap, s.recovered(keys[1], late))
+	})
+}
+
+// TestLostBeforeTheChannel: no channel is made for a key that has gone since its
+// request was looked at. It would be there still when the key returns.
+func TestLostBeforeTheChannel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTabled(t)
+		key := s.ours(1)[0]
+		s.hear(s.one)
+		settle()
+		_, err := s.hub.publish("192.0.2.7", key, "c", "x")
+		require.ErrorIs(t, err, errNotOurs)
+		w := httptest.NewRecorder()
+		s.accept(w, "192.0.2.7", key, "c", "x")
+		require.Equal(t, http.StatusMisdirectedRequest, w.Code)
+		require.Zero(t, s.hub.count)
+
+		s.hear(s.both)
+		settle()
+		s.say(key)
 	})
 }
 

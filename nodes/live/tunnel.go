@@ -319,7 +319,7 @@ func (t *tunnel) act(f clientFrame) bool {
 		}
 	case "publish":
 		position, err := t.s.hub.publish(t.client, t.key, f.Channel, f.Data)
-		if errors.Is(err, errTooMany) {
+		if errors.Is(err, errTooMany) || errors.Is(err, errNotOurs) {
 			return t.refuse(err)
 		}
 		if err != nil {
@@ -356,10 +356,13 @@ func (t *tunnel) subscribe(f clientFrame) bool {
 
 // refuse ends the tunnel of a client that gets no channel, and gives false.
 func (t *tunnel) refuse(err error) bool {
-	e, kind := noChannel(err), "no-room"
-	if e.code == ClosePolicy {
-		kind = "too-many-channels"
+	switch e := noChannel(err); e.code {
+	case CloseMoved:
+		t.ask(e)
+	case ClosePolicy:
+		t.fail(e.code, "too-many-channels", e.text)
+	default:
+		t.fail(e.code, "no-room", e.text)
 	}
-	t.fail(e.code, kind, e.text)
 	return false
 }

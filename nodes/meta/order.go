@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 )
 
 // Order begins the body of every request that changes a node's state.
 type Order struct {
-	// Epoch is that of the leadership under which the order is given. An
-	// operator gives the node's own, which its status tells, or 1 to one that has
-	// heard of none.
+	// Epoch is that of the leadership under which the order is given. Only a
+	// leader begins one: others give the node's own, which its status tells, or
+	// 1 to a node that has heard of none.
 	Epoch uint64 `json:"epoch"`
 	// Revision counts the orders of this issuer in this epoch. An issuer sends
 	// them to a node one after another, and repeats one of which it does not know
@@ -35,6 +36,17 @@ type StaleError struct {
 
 func (e *StaleError) Error() string {
 	return fmt.Sprintf("meta: the epoch is over: this node has heard of %d", e.Epoch)
+}
+
+// EarlyError refuses an order of an epoch that its issuer cannot begin: a node
+// that took it for the newest would refuse its leader.
+type EarlyError struct {
+	Epoch  uint64 // of the order
+	Newest uint64 // that the node has heard of
+}
+
+func (e *EarlyError) Error() string {
+	return fmt.Sprintf("meta: epoch %d has not begun: this node has heard of %d", e.Epoch, e.Newest)
 }
 
 var errOrder = errors.New("meta: an order needs an epoch, a revision and an issuer")
@@ -84,14 +96,15 @@ func (f *Fence) hear(epoch uint64) error {
 // Do applies an order, one at a time, and reports whether it did: not if the
 // same issuer's order of that revision, or of a later one, has been applied in
 // this epoch. If apply fails the order counts as not applied, and may be sent
-// again. An order of an epoch that is over gives a StaleError.
+// again. An order of an epoch that is over gives a StaleError, and one of an
+// epoch to come an EarlyError, unless a Seed issued it.
 func (f *Fence) Do(ctx context.Context, o Order, apply func(context.Context) error) (bool, error) {
 	if o.Epoch == 0 || o.Revision == 0 || o.IssuedBy == "" {
 		return false, errOrder
 	}
 	// A newer epoch counts from the moment it is heard, also while an older
 	// order is being applied.
-	if err := f.Hear(o.Epoch); err != nil {
+	if _, err := f.due(o); err != nil {
 		return false, err
 	}
 	select {
@@ -114,9 +127,13 @@ func (f *Fence) Do(ctx context.Context, o Order, apply func(context.Context) err
 	return true, nil
 }
 
+// due takes note of an order's epoch, and reports whether it is yet to be applied.
 func (f *Fence) due(o Order) (bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if o.Epoch > max(f.epoch, 1) && !strings.HasPrefix(o.IssuedBy, roleSeed+"/") {
+		return false, &EarlyError{Epoch: o.Epoch, Newest: f.epoch}
+	}
 	if err := f.hear(o.Epoch); err != nil {
 		return false, err
 	}

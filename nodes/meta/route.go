@@ -188,6 +188,7 @@ func (s *server) order(ctx context.Context, w http.ResponseWriter, req *http.Req
 	defer cancel()
 	applied, err := s.fence.Do(ctx, o, func(ctx context.Context) error { return r.Order(ctx, peer, body) })
 	var stale *StaleError
+	var early *EarlyError
 	var status *StatusError
 	switch {
 	case err == nil && applied:
@@ -202,6 +203,10 @@ func (s *server) order(ctx context.Context, w http.ResponseWriter, req *http.Req
 		s.metrics.order("stale")
 		log.Warn("order refused", "reason", "stale", "newest", stale.Epoch)
 		refuse(w, http.StatusConflict, refusal{Error: "the epoch is over", Epoch: stale.Epoch})
+	case errors.As(err, &early):
+		s.metrics.order("early")
+		log.Warn("order refused", "reason", "early", "newest", early.Newest)
+		refuse(w, http.StatusConflict, refusal{Error: strings.TrimPrefix(early.Error(), "meta: ")})
 	case errors.Is(err, errOrder):
 		refuse(w, http.StatusBadRequest, refusal{Error: strings.TrimPrefix(err.Error(), "meta: ")})
 	default:

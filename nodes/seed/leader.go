@@ -238,7 +238,7 @@ func (s *seed) turn(ctx context.Context, lease nodes.Lease) nodes.Lease {
 	lease, err := s.c.Leases.Acquire(ctx, s.c.Lease, s.name, s.c.Term)
 	switch {
 	case err == nil:
-		_ = s.c.Meta.Orders.Hear(lease.Epoch) // an operator may have said a later one; this one is over then, for orders
+		_ = s.c.Meta.Orders.Hear(lease.Epoch) // a later leader may have been heard already; this one is over then, for orders
 		s.post(acquired{lease.Epoch, lease.Until})
 		return lease
 	case errors.Is(err, nodes.ErrLeaseHeld):

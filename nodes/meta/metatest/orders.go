@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -17,6 +18,7 @@ import (
 func orderTests() []Test {
 	return []Test{
 		{"orders are applied once, and none of the past", testOrders},
+		{"nobody but a leader begins an epoch", testEarlyOrders},
 		{"an order that failed may come again", testFailedOrder},
 		{"an order outlives its issuer's patience", testAbandonedOrder},
 		{"orders reach what they are for", testBuiltinOrders},
@@ -81,6 +83,27 @@ func testOrders(t testing.TB, w machinetest.World) {
 	require.NoError(t, seeds["seed/a"].Call(ctx, "GET", "/metrics", nil, &text))
 	require.Contains(t, string(text), `protoplex_meta_orders_total{result="stale"} 2`)
 	require.Contains(t, string(text), `protoplex_meta_orders_total{result="forged"} 2`)
+}
+
+func testEarlyOrders(t testing.TB, w machinetest.World) {
+	p := newPair(t, w, meta.Options{Invalidate: func(context.Context, []string) error { return nil }})
+	as := map[string]*meta.Client{"admin/ana": p.as("admin", "ana"), "live/one": p.as("live", "one"), "seed/a": p.as("seed", "a")}
+	ctx := within(t, p.client)
+	revision := 0
+	order := func(by string, epoch int) error {
+		revision++
+		return as[by].Call(ctx, "POST", "/invalidate", map[string]any{"epoch": epoch, "revision": revision, "issued_by": by, "keys": []string{"a"}}, nil)
+	}
+	early := func(epoch, newest int) error {
+		return &meta.StatusError{Status: 409, Text: fmt.Sprintf("epoch %d has not begun: this node has heard of %d", epoch, newest)}
+	}
+	require.Equal(t, early(99, 0), order("admin/ana", 99))
+	require.NoError(t, order("admin/ana", 1), "there may be no leader")
+	require.Equal(t, early(2, 1), order("admin/ana", 2))
+	require.NoError(t, order("seed/a", 7))
+	require.Equal(t, early(8, 7), order("live/one", 8))
+	require.NoError(t, order("live/one", 7))
+	require.NoError(t, order("seed/a", 8), "the leader is heard as before")
 }
 
 func testFailedOrder(t testing.TB, w machinetest.World) {
