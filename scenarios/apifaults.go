@@ -175,33 +175,45 @@ func refused(params story.Values) faulty.Outcome {
 	return faulty.Outcome{Fate: faulty.Refused, Status: status}
 }
 
+// holdFleet has the machines of a region be in a state.
+func (p *platform) holdFleet(s *strike, set func(bool)) {
+	s.begin = func() {
+		if p.overlaps.begin(s.event.On.Name, s.event.Fault) {
+			set(true)
+		}
+	}
+	s.heal = func() {
+		if p.overlaps.end(s.event.On.Name, s.event.Fault) {
+			set(false)
+		}
+	}
+}
+
 // noCapacity has the cloud launch nothing in a region.
 func (p *platform) noCapacity(s *strike) {
 	f := p.fleets[s.event.On.Name]
-	s.begin = func() { f.close(true) }
-	s.heal = func() { f.close(false) }
+	p.holdFleet(s, f.close)
 	s.touched = f.counted(&f.refused)
 }
 
 // stickLaunches has what the cloud launches in a region wait for the end.
 func (p *platform) stickLaunches(s *strike) {
 	f := p.fleets[s.event.On.Name]
-	s.begin = func() { f.stick(true) }
-	s.heal = func() { f.stick(false) }
+	p.holdFleet(s, f.stick)
 	s.touched = f.counted(&f.held)
 }
 
 // slowBoots has what the cloud launches in a region take longer to boot.
 func (p *platform) slowBoots(s *strike) {
 	f := p.fleets[s.event.On.Name]
-	s.begin = func() { f.stretch(s.event.Params.Factor("times")) }
-	s.heal = func() { f.stretch(0) }
+	times := s.event.Params.Factor("times")
+	s.begin = func() { f.stretch(f.slows.begin(times)) }
+	s.heal = func() { f.stretch(f.slows.end(times)) }
 	s.touched = f.counted(&f.slowed)
 }
 
 func (p *platform) forgetBalancer(s *strike) {
 	f := p.fleets[s.event.On.Name]
-	s.begin = func() { f.amnesia.Set(true) }
-	s.heal = func() { f.amnesia.Set(false) }
+	p.holdFleet(s, f.amnesia.Set)
 	s.touched = f.amnesia.Touched
 }

@@ -26,11 +26,12 @@ func (p *platform) clockDrift(s *strike) {
 	drift := func(gains time.Duration) {
 		for _, m := range p.selected(s.event.On) {
 			struck++
-			m.Clock().Drift(int64(gains)) // nanoseconds a second are parts per billion
+			p.overlaps.drift(m, gains)
 		}
 	}
-	s.begin = func() { drift(s.event.Params.Duration("gains")) }
-	s.heal = func() { drift(0) }
+	gains := s.event.Params.Duration("gains")
+	s.begin = func() { drift(gains) }
+	s.heal = func() { drift(-gains) }
 	s.touched = func() uint64 { return struck }
 }
 
@@ -38,16 +39,12 @@ func (p *platform) clockDrift(s *strike) {
 func (p *platform) freezeClock(s *strike) {
 	machines := p.selected(s.event.On)
 	struck := uint64(0)
+	p.overlaps.holding(s, "frozen", machines,
+		func(m *sim.Machine) { m.Clock().Stop() }, func(m *sim.Machine) { m.Clock().Start() })
+	freeze := s.begin
 	s.begin = func() {
-		for _, m := range machines {
-			struck++
-			m.Clock().Stop()
-		}
-	}
-	s.heal = func() {
-		for _, m := range machines {
-			m.Clock().Start()
-		}
+		struck += uint64(len(machines))
+		freeze()
 	}
 	s.touched = func() uint64 { return struck }
 }
@@ -56,7 +53,7 @@ func (p *platform) freezeClock(s *strike) {
 // renews them.
 func (p *platform) endCertificates(s *strike) {
 	struck := uint64(0)
-	write := func(until time.Time) {
+	write := func(until time.Time, put func(m *sim.Machine, leaf []byte) error) {
 		for _, m := range p.machines {
 			names := p.certified(m)
 			if len(names) == 0 || !slices.Contains(s.event.On.Match(p.machines), m.Name) {
@@ -64,7 +61,7 @@ func (p *platform) endCertificates(s *strike) {
 			}
 			leaf, err := p.ca.LeafUntil(until, names...)
 			if err == nil {
-				err = p.files(m.Name, map[string][]byte{certFile: leaf})
+				err = put(p.hosts[m.Name], leaf)
 			}
 			if err != nil {
 				p.world.Emit("certificate not written", sim.Field{Key: "on", Value: m.Name}, sim.Field{Key: "error", Value: err.Error()})
@@ -73,10 +70,13 @@ func (p *platform) endCertificates(s *strike) {
 			struck++
 		}
 	}
-	s.begin = func() { write(p.world.Start().Add(p.world.Elapsed() + s.event.Params.Duration("in"))) }
+	s.begin = func() {
+		until := p.world.Start().Add(p.world.Elapsed() + s.event.Params.Duration("in"))
+		write(until, func(m *sim.Machine, leaf []byte) error { return p.scribble(m, certFile, s.event.ID, leaf) })
+	}
 	s.heal = func() {
 		_, until := p.validity()
-		write(until)
+		write(until, func(m *sim.Machine, leaf []byte) error { return p.erase(m, certFile, s.event.ID, leaf) })
 	}
 	s.touched = func() uint64 { return struck }
 }

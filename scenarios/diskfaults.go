@@ -57,13 +57,13 @@ func (p *platform) loseSyncs(s *strike) {
 		for _, m := range p.keepers(s.event) {
 			if m.On() {
 				down = append(down, m)
-				m.PowerOff()
+				p.takePower(m)
 			}
 		}
 		honest()
 		p.world.After(powerBack, func() {
 			for _, m := range down {
-				m.PowerOn()
+				p.givePower(m)
 			}
 		})
 	}

@@ -96,6 +96,7 @@ type fleet struct {
 	p        *platform
 	machines []story.Machine
 	amnesia  aws.Amnesia
+	slows    greatest[story.Factor] // of the faults that last; the world's alone
 
 	mu       sync.Mutex
 	running  map[string]string // machines by instance

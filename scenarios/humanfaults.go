@@ -61,10 +61,9 @@ func (p *platform) expireDomain(s *strike) {
 func (p *platform) pushBadly(s *strike) {
 	machines := p.selected(s.event.On)
 	file := map[string]string{"config": confFile, "certificate": certFile}[s.event.Params.Choice("file")]
-	right := map[*sim.Machine][]byte{}
 	pushed := uint64(0)
-	write := func(m *sim.Machine, data []byte) {
-		if err := p.files(m.Name(), map[string][]byte{file: data}); err != nil {
+	count := func(m *sim.Machine, err error) {
+		if err != nil {
 			p.world.Emit("file not pushed", sim.Field{Key: "on", Value: m.Name()}, sim.Field{Key: "error", Value: err.Error()})
 			return
 		}
@@ -72,17 +71,16 @@ func (p *platform) pushBadly(s *strike) {
 	}
 	s.begin = func() {
 		for _, m := range machines {
-			data, err := p.readFile(m, file)
+			data, err := p.right(m, file)
 			if err != nil {
-				p.world.Emit("file not pushed", sim.Field{Key: "on", Value: m.Name()}, sim.Field{Key: "error", Value: err.Error()})
+				count(m, err)
 				continue
 			}
-			right[m] = data
 			if file != confFile {
-				write(m, data[:len(data)/2]) // the transfer was cut off
+				count(m, p.scribble(m, file, s.event.ID, data[:len(data)/2])) // the transfer was cut off
 				continue
 			}
-			write(m, bytes.Replace(data, []byte("probe:"), []byte("prob:"), 1))
+			count(m, p.scribble(m, file, s.event.ID, bytes.Replace(data, []byte("probe:"), []byte("prob:"), 1)))
 			for _, proc := range m.Processes() {
 				if proc.Name() == "monitor" {
 					_ = proc.Signal(string(nodes.Terminate)) // one that has ended starts anyway
@@ -92,9 +90,7 @@ func (p *platform) pushBadly(s *strike) {
 	}
 	s.heal = func() {
 		for _, m := range machines {
-			if data := right[m]; data != nil {
-				write(m, data)
-			}
+			count(m, p.erase(m, file, s.event.ID, nil))
 		}
 	}
 	s.touched = func() uint64 { return pushed }

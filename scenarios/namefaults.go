@@ -27,6 +27,7 @@ type nameFaults struct {
 type keeping struct {
 	keeps atomic.Int64 // how long, in nanoseconds; 0 while it keeps to times to live
 	stale atomic.Uint64
+	want  greatest[time.Duration] // of the faults that last; the world's alone
 }
 
 // overstay tells whether an answer that has ended is given all the same.
@@ -54,13 +55,19 @@ func (p *platform) keepings() map[string]*keeping {
 
 func (p *platform) staleResolvers(s *strike) {
 	struck := s.event.On.Match(p.machines)
-	set := func(keeps time.Duration) {
+	keeps := s.event.Params.Duration("keeps")
+	s.begin = func() {
 		for _, name := range struck {
-			p.naming.keeps[name].keeps.Store(int64(keeps))
+			k := p.naming.keeps[name]
+			k.keeps.Store(int64(k.want.begin(keeps)))
 		}
 	}
-	s.begin = func() { set(s.event.Params.Duration("keeps")) }
-	s.heal = func() { set(0) }
+	s.heal = func() {
+		for _, name := range struck {
+			k := p.naming.keeps[name]
+			k.keeps.Store(int64(k.want.end(keeps)))
+		}
+	}
 	s.touched = func() uint64 {
 		var sum uint64
 		for _, name := range struck {

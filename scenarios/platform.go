@@ -60,8 +60,8 @@ type platform struct {
 	usage    *meter
 	answers  *answers
 	births   *births
-	still    map[*sim.Machine]int // hangs that have begun and not ended
-	fleets   map[string]*fleet    // of the regions that scale
+	overlaps *overlaps
+	fleets   map[string]*fleet // of the regions that scale
 	naming   nameFaults
 	lies     []*lie   // that load balancers may be told
 	looks    contacts // of the controls
@@ -100,7 +100,7 @@ func (p *platform) platformRoles() nodes.Roles {
 // boot makes all machines and starts what runs on them.
 func boot(w *sim.World, s *story.Story) (_ *platform, err error) {
 	p := &platform{story: s, world: w, machines: s.Machines(), hosts: map[string]*sim.Machine{}}
-	p.births, p.still, p.jobs = &births{p: p}, map[*sim.Machine]int{}, map[string][]job{}
+	p.births, p.overlaps, p.jobs = &births{p: p}, newOverlaps(), map[string][]job{}
 	p.answers = &answers{p: p, troubles: map[string][]*trouble{}}
 	p.roles = p.platformRoles()
 	p.naming.keeps = p.keepings()

@@ -9,47 +9,48 @@ import (
 	"github.com/espra/protoplex/sim"
 )
 
-// powerLoss takes the power of those machines that which chooses, out of the
-// selected ones that are on.
+// powerLoss takes the power of those machines that which chooses out of the
+// selected ones.
 func (p *platform) powerLoss(s *strike, which func(story.Event, []*sim.Machine) []*sim.Machine) {
 	var down []*sim.Machine
 	struck := uint64(0)
 	s.begin = func() {
-		down = which(s.event, slices.DeleteFunc(p.selected(s.event.On), func(m *sim.Machine) bool { return !m.On() }))
+		down = which(s.event, p.selected(s.event.On))
 		for _, m := range down {
-			struck++
-			m.PowerOff()
+			if p.takePower(m) {
+				struck++
+			}
 		}
 	}
 	s.heal = func() {
 		for _, m := range down {
-			p.bringBack(m)
+			p.givePower(m)
 		}
 	}
 	s.touched = func() uint64 { return struck }
 }
 
-// bringBack gives a machine its power again. What was replaced meanwhile does not come
-// back.
-func (p *platform) bringBack(m *sim.Machine) {
-	if f := p.fleets[m.Region()]; f == nil || !f.ended(m) {
-		m.PowerOn()
-	}
-}
-
+// all chooses also those that are off: others' faults may end before this one.
 func (p *platform) all(_ story.Event, from []*sim.Machine) []*sim.Machine { return from }
 
+// on are those machines that are.
+func on(machines []*sim.Machine) []*sim.Machine {
+	return slices.DeleteFunc(machines, func(m *sim.Machine) bool { return !m.On() })
+}
+
 // share chooses the machines that share their fate with a fault: so many of a
-// hundred, and at least one.
+// hundred that are on, and at least one.
 func (p *platform) share(e story.Event, from []*sim.Machine) []*sim.Machine {
+	from = on(from)
 	fate := func(m *sim.Machine) uint64 { return p.world.Choose(e.ID+" strikes "+m.Name(), 0) }
 	slices.SortStableFunc(from, func(a, b *sim.Machine) int { return cmp.Compare(fate(a), fate(b)) })
 	n := (len(from)*int(e.Params.Share("share")) + 5000) / 10000
 	return from[:min(max(n, 1), len(from))]
 }
 
-// allBut chooses all machines but the last ones.
+// allBut chooses all machines that are on but the last ones.
 func (p *platform) allBut(e story.Event, from []*sim.Machine) []*sim.Machine {
+	from = on(from)
 	return from[:max(len(from)-e.Params.Count("leaves"), 0)]
 }
 
@@ -67,46 +68,29 @@ func (p *platform) kill(s *strike) {
 }
 
 func (p *platform) pause(s *strike) {
-	machines := p.selected(s.event.On)
-	s.begin = func() {
-		for _, m := range machines {
-			m.Pause()
-		}
-	}
-	held := uint64(0)
-	s.heal = func() {
-		for _, m := range machines {
-			held += uint64(m.Held())
-			m.Resume()
-		}
-	}
-	s.touched = func() uint64 { return held }
+	p.standStill(s, "paused", (*sim.Machine).Pause, (*sim.Machine).Resume)
 }
 
 // hang has the processes of machines stand still.
 func (p *platform) hang(s *strike) {
+	p.standStill(s, hung, (*sim.Machine).Hang, (*sim.Machine).Unhang)
+}
+
+const hung = "hung"
+
+// standStill counts what waits for the end.
+func (p *platform) standStill(s *strike, state string, begin, end func(*sim.Machine)) {
 	machines := p.selected(s.event.On)
 	held := uint64(0)
-	s.begin = func() {
-		for _, m := range machines {
-			p.still[m]++
-			m.Hang()
-		}
-	}
+	p.overlaps.holding(s, state, machines, begin, end)
+	goOn := s.heal
 	s.heal = func() {
 		for _, m := range machines {
 			held += uint64(m.Held())
-			p.goOn(m)
 		}
+		goOn()
 	}
 	s.touched = func() uint64 { return held }
-}
-
-// goOn ends one of the hangs of a machine, and so all if it is the last.
-func (p *platform) goOn(m *sim.Machine) {
-	if p.still[m]--; p.still[m] == 0 {
-		m.Unhang()
-	}
 }
 
 // works is for how long a slow machine works between two times that it stands
@@ -117,29 +101,32 @@ const works = 50 * time.Millisecond
 func (p *platform) slow(s *strike) {
 	waits := s.event.Params.Duration("waits")
 	machines := p.selected(s.event.On)
-	held, strikes, on := uint64(0), 0, false
+	held, strikes, slow := uint64(0), 0, false
 	var stand func(strike int)
 	stand = func(strike int) {
-		if !on || strike != strikes {
+		if !slow || strike != strikes {
 			return
 		}
 		for _, m := range machines {
-			p.still[m]++
-			m.Hang()
+			if p.overlaps.begin(m.Name(), hung) {
+				m.Hang()
+			}
 		}
 		p.world.After(waits, func() {
 			for _, m := range machines {
 				held += uint64(m.Held())
-				p.goOn(m)
+				if p.overlaps.end(m.Name(), hung) {
+					m.Unhang()
+				}
 			}
 			p.world.After(works, func() { stand(strike) })
 		})
 	}
 	s.begin = func() {
-		strikes, on = strikes+1, true
+		strikes, slow = strikes+1, true
 		stand(strikes)
 	}
-	s.heal = func() { on = false } // it goes on when it would have anyway
+	s.heal = func() { slow = false } // it goes on when it would have anyway
 	s.touched = func() uint64 { return held }
 }
 
@@ -149,16 +136,7 @@ func (p *platform) exhaust(s *strike) {
 	for _, m := range p.among(s.event) {
 		machines = append(machines, p.hosts[m.Name])
 	}
-	s.begin = func() {
-		for _, m := range machines {
-			m.Exhaust()
-		}
-	}
-	s.heal = func() {
-		for _, m := range machines {
-			m.Relieve()
-		}
-	}
+	p.overlaps.holding(s, "without descriptors", machines, (*sim.Machine).Exhaust, (*sim.Machine).Relieve)
 	s.touched = func() uint64 {
 		n := uint64(0)
 		for _, m := range machines {
@@ -192,7 +170,7 @@ func (p *platform) crashEach(s *strike, machines []*sim.Machine, power bool, cra
 		for i, c := range set[len(set)-len(machines):] {
 			c.Cancel()
 			if power && c.Happened() {
-				p.bringBack(machines[i])
+				p.lostPower(machines[i])
 			}
 		}
 	}

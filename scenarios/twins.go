@@ -76,16 +76,11 @@ func (p *platform) haunt(s *strike) {
 			felt++
 		}
 	}
+	p.overlaps.holding(s, "there", twins, (*sim.Machine).PowerOn, (*sim.Machine).PowerOff)
+	come := s.begin
 	s.begin = func() {
 		struck += felt
-		for _, twin := range twins {
-			twin.PowerOn()
-		}
-	}
-	s.heal = func() {
-		for _, twin := range twins {
-			twin.PowerOff()
-		}
+		come()
 	}
 	s.touched = func() uint64 { return struck }
 }

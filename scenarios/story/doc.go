@@ -114,6 +114,10 @@
 // such as percent: 1%-5%. After a fault means after its first strike, and after it
 // heals means after the last.
 //
+// Faults may overlap, also on one machine: what several hold off, paused or broken
+// stays so until the last of them heals, what each adds adds up, and of times that
+// several set for one thing the longest counts.
+//
 // A selector is one of
 //
 //	region us-east
