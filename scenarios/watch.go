@@ -10,6 +10,7 @@ import (
 
 	"github.com/espra/protoplex/monitor/home"
 	monitorsms "github.com/espra/protoplex/monitor/sms"
+	"github.com/espra/protoplex/nodes/placement"
 	"github.com/espra/protoplex/scenarios/oracle"
 	"github.com/espra/protoplex/scenarios/story"
 	"github.com/espra/protoplex/sim"
@@ -162,6 +163,9 @@ func (w *watcher) event(e sim.Event) {
 		t := oracle.Heard{At: e.At, Region: w.p.hosts[e.Machine].Region(), Process: e.Machine + "/" + e.Proc}
 		t.Epoch, _ = strconv.ParseUint(e.Get("epoch"), 10, 64)
 		t.Revision, _ = strconv.ParseUint(e.Get("revision"), 10, 64)
+		if e.Get("after") == (placement.Position{}).String() { // the process of that name before it is gone
+			w.tables = slices.DeleteFunc(w.tables, func(of oracle.Heard) bool { return of.Process == t.Process && of.At < t.At })
+		}
 		w.tables = append(w.tables, t)
 		w.hears(e)
 	case logEvent + "child started":

@@ -8,6 +8,7 @@ import (
 
 	"github.com/espra/protoplex/scenarios/oracle"
 	"github.com/espra/protoplex/scenarios/story"
+	"github.com/espra/protoplex/sim"
 )
 
 // Clients who lose their tunnels one after another are told of together, but
@@ -43,4 +44,22 @@ func TestClientLines(t *testing.T) {
 		{8 * time.Minute, "clients", "1 of 3 cut off"},
 		{10 * time.Minute, "clients", "1 of 3 still not connected"},
 	}, clientLines(s, h))
+}
+
+// What a process held whose machine was switched off says nothing of the one that
+// has its name now.
+func TestTablesOfEarlierProcesses(t *testing.T) {
+	sim.TestWith(t, sim.Options{}, func(t *testing.T, w *sim.World) {
+		m := w.NewMachine("us-live-1", sim.In("us-east", "us-east-a"))
+		watch := newWatcher(&platform{story: &story.Story{}, world: w, hosts: map[string]*sim.Machine{"us-live-1": m}}, false)
+		heard := func(at time.Duration, epoch, revision, after string) {
+			watch.event(sim.Event{At: at, Machine: "us-live-1", Proc: "live", Kind: logEvent + "table heard", Fields: []sim.Field{{Key: "epoch", Value: epoch}, {Key: "revision", Value: revision}, {Key: "after", Value: after}}})
+		}
+		heard(1*time.Second, "3", "4", "0.0")
+		heard(2*time.Second, "3", "5", "3.4")
+		heard(9*time.Second, "2", "9", "0.0")
+		heard(9*time.Second, "2", "8", "0.0") // in no order
+		require.Len(t, watch.tables, 2)
+		require.True(t, oracle.OneLeader(oracle.History{Tables: watch.tables[:1]}).OK)
+	})
 }

@@ -160,19 +160,21 @@ func (s *session) act(ctx context.Context, f meta.Frame) error {
 		if err := r.Check(); err != nil {
 			return err
 		}
+		before := s.l.table.Current()
 		if err := s.l.table.SetAged(r.Table, r.Age); err != nil {
 			return err
 		}
-		s.logTable(r.Reason)
+		s.logTable(before, r.Reason)
 	case TypeChange:
 		var c placement.Change
 		if err := f.Decode(&c); err != nil {
 			return err
 		}
+		before := s.l.table.Current()
 		if err := s.l.table.Apply(c); err != nil {
 			return err
 		}
-		s.logTable(c.Reason)
+		s.logTable(before, c.Reason)
 	case TypeAnswer:
 		return s.answer(f)
 	case TypeWanted:
@@ -184,9 +186,9 @@ func (s *session) act(ctx context.Context, f meta.Frame) error {
 	return nil // a later version's
 }
 
-func (s *session) logTable(reason string) {
+func (s *session) logTable(before placement.Table, reason string) {
 	t := s.l.table.Current()
-	s.l.m.Log().Info("table heard", "epoch", t.Epoch, "revision", t.Revision, "nodes", len(t.Nodes), "seed", s.seed, "reason", reason)
+	s.l.m.Log().Info("table heard", "epoch", t.Epoch, "revision", t.Revision, "after", before.Position().String(), "nodes", len(t.Nodes), "seed", s.seed, "reason", reason)
 }
 
 func (s *session) welcome(f meta.Frame) error {
