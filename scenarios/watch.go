@@ -11,6 +11,7 @@ import (
 	"github.com/espra/protoplex/monitor/home"
 	monitorsms "github.com/espra/protoplex/monitor/sms"
 	"github.com/espra/protoplex/nodes/placement"
+	"github.com/espra/protoplex/nodes/seed"
 	"github.com/espra/protoplex/scenarios/oracle"
 	"github.com/espra/protoplex/scenarios/story"
 	"github.com/espra/protoplex/sim"
@@ -152,11 +153,11 @@ func (w *watcher) event(e sim.Event) {
 		}
 		w.tell(e.At, "seed", "%s: %s is %s", e.Machine, e.Get("cell"), strings.TrimPrefix(e.Kind, logEvent))
 	case logEvent + "node left":
-		if e.Get("role") == story.RoleLive {
+		if e.Get("role") == story.RoleLive && e.Get("state") != seed.Frozen { // who is decides nothing
 			w.tell(e.At, "seed", "%s takes the keys of %s away: %s", e.Machine, e.Get("node"), e.Get("reason"))
 		}
 	case logEvent + "node joined":
-		if e.Get("role") == story.RoleLive && e.At > w.p.clientsStart() {
+		if e.Get("role") == story.RoleLive && e.Get("state") != seed.Frozen && e.At > w.p.clientsStart() {
 			w.tell(e.At, "seed", "%s gives %s its share of the keys: %s", e.Machine, e.Get("node"), e.Get("reason"))
 		}
 	case logEvent + "table heard":

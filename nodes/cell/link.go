@@ -11,7 +11,8 @@
 // What may fail is the network and the Seeds, and then the link tries again, for
 // ever, after waits that grow to some seconds and differ from node to node. A
 // refusal of the node itself, such as a name that another one has, is logged and
-// tried again as well: the other one may be gone by then.
+// tried again as well: the other one may be gone by then. A node stays with a Seed
+// that is frozen, unless another one says that it leads.
 //
 // Start reading at protocol.go, then Link.Run.
 package cell

@@ -175,6 +175,13 @@ type Welcome struct {
 	State
 }
 
+// Words for the states of a Seed that leads.
+const (
+	Settling = "settling" // it finds out who is there
+	Leading  = "leading"
+	Frozen   = "frozen" // it may do so again: its lease is not renewed
+)
+
 // State is what a leader may do. One that is frozen may no longer be the leader:
 // it says nothing new. One that is settling has yet to make its first table.
 type State struct {

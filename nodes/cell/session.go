@@ -25,6 +25,7 @@ type session struct {
 	mu       sync.Mutex
 	heard    time.Duration // the machine's Elapsed
 	state    State
+	better   string        // who leads, if the Seed is frozen and left for that
 	sent     uint64        // beats
 	answered uint64        // of them
 	changed  chan struct{} // closed with the next answer
@@ -44,6 +45,7 @@ func (e *refusedError) Error() string {
 
 var (
 	errSilent   = errors.New("cell: the Seed is silent")
+	errFrozen   = errors.New("cell: the Seed is frozen")
 	errNewest   = errors.New("cell: the Seed does not know whether the table is the newest")
 	errProtocol = errors.New("cell: frame out of place")
 )
@@ -72,6 +74,7 @@ func (l *Link) visit(ctx context.Context, seed Seed) (welcome bool, ask string, 
 	err = s.serve(ctx, func() {
 		welcome = true
 		helpers.Go(func() { s.beat(ctx) })
+		helpers.Go(func() { s.seek(ctx) })
 	})
 	close(s.done)
 	l.forget(s)
@@ -79,6 +82,11 @@ func (l *Link) visit(ctx context.Context, seed Seed) (welcome bool, ask string, 
 	var refused *refusedError
 	if errors.As(err, &refused) {
 		ask = refused.ask
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.better != "" {
+		ask, err = s.better, &frozenError{s.better}
 	}
 	return welcome, ask, err
 }
@@ -212,11 +220,11 @@ func (s *session) word() string {
 	defer s.mu.Unlock()
 	switch {
 	case s.state.Frozen:
-		return "frozen"
+		return Frozen
 	case s.state.Settling:
-		return "settling"
+		return Settling
 	}
-	return "leading"
+	return Leading
 }
 
 // answer takes the answer to a beat, which confirms the table if the Seed leads.

@@ -205,9 +205,9 @@ func TestFirstTable(t *testing.T) {
 	}
 	require.Equal(t, []string{
 		"leader epoch=1",
-		"node joined epoch=1 node=live-1 role=live zone=a reason=joined",
-		"node joined epoch=1 node=proxy-1 role=proxy zone=a reason=joined",
-		"node joined epoch=1 node=live-2 role=live zone=a reason=joined",
+		"node joined epoch=1 node=live-1 role=live zone=a reason=joined state=settling",
+		"node joined epoch=1 node=proxy-1 role=proxy zone=a reason=joined state=settling",
+		"node joined epoch=1 node=live-2 role=live zone=a reason=joined state=settling",
 		"table epoch=1 revision=1 nodes=2 reason=settled after 0.0: live-1 joined; live-2 joined",
 	}, d.notices)
 }
@@ -221,7 +221,7 @@ func TestSilentNodeIsRemoved(t *testing.T) {
 	require.Equal(t, []string{"live-1", "live-2"}, names(one.table.Current()))
 	d.renewFor(time.Second)
 	require.Equal(t, []string{"live-1"}, names(one.table.Current()))
-	require.Contains(t, d.notices, "node left epoch=1 node=live-2 role=live reason=silent for 30s")
+	require.Contains(t, d.notices, "node left epoch=1 node=live-2 role=live reason=silent for 30s state=leading")
 	require.Contains(t, d.notices, "table epoch=1 revision=4 nodes=1 reason=live-2 left: silent for 30s")
 
 	// When all are silent, it is we who hear nothing.

@@ -20,9 +20,9 @@ import (
 // What a Seed can be doing.
 const (
 	Understudy = "understudy" // it waits for the lease
-	Settling   = "settling"   // it leads, and finds out who is there
-	Leading    = "leading"
-	Frozen     = "frozen" // it led, and may do so again: its lease is not renewed
+	Settling   = cell.Settling
+	Leading    = cell.Leading
+	Frozen     = cell.Frozen
 )
 
 // Fact is what a Seed says of itself, as the fact "seed" of its status. Only a
@@ -39,21 +39,26 @@ type Fact struct {
 }
 
 func (c *core) fact(now time.Duration) Fact {
-	f := Fact{State: Understudy, Epoch: c.epoch, Leader: c.leader, Doubt: c.doubt,
+	f := Fact{State: c.word(), Epoch: c.epoch, Leader: c.leader, Doubt: c.doubt,
 		Members: len(c.members), Streams: len(c.streams), Table: c.table}
-	if !c.leads {
-		return f
-	}
-	f.Leader, f.Age = c.name, c.age(now).Seconds()
-	switch {
-	case c.frozen:
-		f.State = Frozen
-	case !c.settled:
-		f.State = Settling
-	default:
-		f.State = Leading
+	if c.leads {
+		f.Leader, f.Age = c.name, c.age(now).Seconds()
 	}
 	return f
+}
+
+// word names what the Seed is doing.
+func (c *core) word() string {
+	switch {
+	case !c.leads:
+		return Understudy
+	case c.frozen:
+		return Frozen
+	case !c.settled:
+		return Settling
+	default:
+		return Leading
+	}
 }
 
 func (s *seed) last() Fact {

@@ -39,7 +39,7 @@ func (in registered) happen(c *core, now time.Duration) {
 		m.drain = ""
 	}
 	if m.Name == "" || event == "restarted" {
-		c.tell(slog.LevelInfo, "node joined", "node", in.ID(), "role", in.Role, "zone", in.Zone, "reason", event)
+		c.tell(slog.LevelInfo, "node joined", "node", in.ID(), "role", in.Role, "zone", in.Zone, "reason", event, "state", c.word())
 	}
 	m.Registration, m.stream, m.heard, m.came = in.Registration, in.stream, now, true
 	c.streams[m.stream] = m
@@ -172,7 +172,7 @@ func (c *core) remove(m *member, reason string) {
 }
 
 func (c *core) nodeLeft(m *member, reason string) {
-	c.tell(slog.LevelInfo, "node left", "node", m.ID(), "role", m.Role, "reason", reason)
+	c.tell(slog.LevelInfo, "node left", "node", m.ID(), "role", m.Role, "reason", reason, "state", c.word())
 }
 
 // refuse answers a stream that is not to be a member's, and ends it.

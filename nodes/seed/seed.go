@@ -14,7 +14,8 @@
 // node that comes moves its share of the keys, and nothing else moves.
 //
 // What may fail. Without the lease store the leader is frozen: tables stay as
-// they are, nodes that come get no keys, orders are refused, streams are kept.
+// they are, nodes that come get no keys, orders are refused, streams are kept. If
+// it alone is without, its nodes find the one who leads instead of it.
 // When everybody who owns keys falls silent at once, the leader takes itself for
 // deaf and removes nobody. Two nodes with one name: the later process on the same
 // address takes over, also if the wall clock was set back in between; one at another
