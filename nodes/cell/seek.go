@@ -13,10 +13,12 @@ import (
 
 // A frozen Seed keeps its nodes: while nobody reaches the lease store there is no
 // better one. But if it is alone in that, another leads after a while, and it does
-// not hear of it. So its nodes ask the others meanwhile.
+// not hear of it. So its nodes ask the others meanwhile, often enough to be there
+// before that one has settled, and no oftener: while the store is gone for all, it is
+// in vain.
 
 const (
-	seekEvery = 5 * time.Second
+	seekEvery = 2 * Heartbeat
 	seekTime  = 2 * time.Second // for the answer of one Seed
 )
 
