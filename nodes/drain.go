@@ -106,17 +106,27 @@ func (d *Drain) followSignals(ctx context.Context, reload func()) {
 }
 
 // Begin begins the way out, as Terminate does: health says 503 now, and
-// accepting stops after the window unless ctx ends before that.
+// accepting stops after the window unless ctx ends before that. The parent, if
+// there is one, is told.
 func (d *Drain) Begin(ctx context.Context) {
 	if d.Draining() {
 		return
 	}
 	d.drain()
+	tellDrain(d.m)
 	go func() {
 		if Sleep(ctx, d.m, "drain window", d.window) == nil {
 			d.stop()
 		}
 	}()
+}
+
+// tellDrain tells the parent, if there is one, of a way out that it did not lead
+// to.
+func tellDrain(m Machine) {
+	if control := m.Control(); control != nil {
+		_ = writeOrder(control, wordDrain) // one that is gone ends us by that
+	}
 }
 
 // Ready tells the parent, if there is one, that this process serves.

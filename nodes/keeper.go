@@ -69,9 +69,10 @@ func (o KeepOptions) withDefaults() KeepOptions {
 // in [OSOptions].
 //
 // A generation that serves and ends with an error is replaced, after a wait that
-// grows. Keep returns when one ends without error, for it was told to leave; when
-// the very first one does not get to serve; and, as [Parent] does, after
-// Terminate or Interrupt, or with ctx.
+// grows. One that is told to leave, as by an operator, takes the node with it: the
+// others drain too, and there are no more upgrades. Keep returns when that is done, or
+// one ends without error; when the very first one does not get to serve; and, as
+// [Parent] does, after Terminate or Interrupt, or with ctx.
 func Keep(ctx context.Context, m Machine, o KeepOptions) (err error) {
 	k := &keeper{
 		m:      m,
@@ -180,7 +181,7 @@ func (k *keeper) signal(ctx context.Context, s Signal) error {
 	case s == Reload:
 		return k.upgrade(ctx)
 	case k.phase == Running:
-		k.drain(ctx, s)
+		k.drain(ctx, "signal", string(s))
 	case s == Interrupt:
 		k.hardStop()
 	}
@@ -224,8 +225,11 @@ func (k *keeper) start(ctx context.Context) error {
 // follow reads what a generation says until it has ended.
 func (k *keeper) follow(ctx context.Context, g *generation) {
 	err := readOrders(g.child.Control(), func(word string) {
-		if word == wordReady {
+		switch word {
+		case wordReady:
 			k.post(func() error { return k.ready(ctx, g) })
+		case wordDrain:
+			k.post(func() error { return k.leaves(ctx, g) })
 		}
 	})
 	if err != nil {
@@ -357,10 +361,19 @@ func without(all []*generation, g *generation) []*generation {
 	return rest
 }
 
-// drain begins the node's way out.
-func (k *keeper) drain(ctx context.Context, s Signal) {
+// leaves takes the whole node along with a generation that was told to leave, or
+// the one that takes its place would undo that.
+func (k *keeper) leaves(ctx context.Context, g *generation) error {
+	if k.phase == Running && (g == k.serving || g == k.starting) {
+		k.drain(ctx, "generation", g.number)
+	}
+	return nil
+}
+
+// drain begins the node's way out, by whatever leads to it.
+func (k *keeper) drain(ctx context.Context, by string, what any) {
 	k.phase = Draining
-	k.m.Log().Info("draining", "signal", string(s), "window", k.o.Window)
+	k.m.Log().Info("draining", by, what, "window", k.o.Window)
 	k.tell(wordDrain, k.alive()...)
 	k.after(ctx, "drain window", k.o.Window, func() error {
 		if k.phase != Draining {

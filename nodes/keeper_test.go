@@ -371,6 +371,43 @@ func TestKeepLeaves(t *testing.T) {
 	require.NoError(t, k.end())
 }
 
+// An upgrade does not bring back a node that is on its way out, whether it was
+// asked for before or after.
+func TestKeepLeavesInUpgrade(t *testing.T) {
+	t.Parallel()
+	for _, role := range []string{"web", "node"} {
+		for _, first := range []string{"leave", "upgrade"} {
+			k := startKept(t, nodes.KeepOptions{Role: role, Args: []string{"its only listener"}, Window: time.Hour, Finish: time.Hour})
+			k.untilServing(1)
+			s := k.open() // for which the generation waits
+			s.echo("before")
+			leave := func() {
+				_, _, err := k.get("/leave/node")
+				require.NoError(t, err)
+				k.until(func(s nodes.KeepStatus) bool { return s.Phase == nodes.Draining })
+			}
+			if first == "leave" {
+				leave()
+				k.signals <- nodes.Reload
+			} else {
+				k.putScript("exec sleep 1000")
+				k.signals <- nodes.Reload
+				k.until(func(s nodes.KeepStatus) bool { return s.Starting == 2 })
+				leave()
+			}
+			s.echo("after")
+			s.close()
+			if first == "upgrade" {
+				k.until(func(s nodes.KeepStatus) bool { return s.Serving == 0 })
+				k.signals <- nodes.Interrupt // the one that hangs
+				require.ErrorContains(t, k.end(), "1 generations did not finish in time")
+				continue
+			}
+			require.NoError(t, k.end())
+		}
+	}
+}
+
 func TestKeepErrors(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ role, want string }{

@@ -18,7 +18,7 @@ type order struct {
 // The words of the control pipe.
 const (
 	wordReady  = "ready"  // child: it accepts, or will as soon as it is asked to
-	wordDrain  = "drain"  // parent: health says 503 from now on, accepting goes on
+	wordDrain  = "drain"  // parent: health says 503 from now on, accepting goes on; child: so it does, as others ordered
 	wordRetire = "retire" // parent: others accept from now on, kept connections end with their next answer
 	wordStop   = "stop"   // parent: stop accepting, finish what is open, and end
 )

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -19,18 +20,55 @@ const (
 
 // osDisk is a directory tree of the operating system. No name, and no symbolic
 // link met on the way, leads out of it.
-type osDisk struct{ root *os.Root }
+type osDisk struct {
+	root   tree
+	closed atomic.Bool
+}
+
+// tree takes names relative to its root.
+type tree interface {
+	OpenFile(name string, flag int, perm os.FileMode) (*os.File, error)
+	Rename(oldName, newName string) error
+	Remove(name string) error
+	Stat(name string) (os.FileInfo, error)
+	MkdirAll(name string, perm os.FileMode) error
+	Close() error
+}
+
+// everything is the tree below "/". An os.Root refuses absolute symbolic links
+// wherever they lead, and here they lead nowhere else.
+type everything struct{}
+
+func (everything) OpenFile(name string, flag int, perm os.FileMode) (*os.File, error) {
+	return os.OpenFile("/"+name, flag, perm)
+}
+func (everything) Rename(oldName, newName string) error         { return os.Rename("/"+oldName, "/"+newName) }
+func (everything) Remove(name string) error                     { return os.Remove("/" + name) }
+func (everything) Stat(name string) (os.FileInfo, error)        { return os.Stat("/" + name) }
+func (everything) MkdirAll(name string, perm os.FileMode) error { return os.MkdirAll("/"+name, perm) }
+func (everything) Close() error                                 { return nil }
 
 func openDisk(dir string) (*osDisk, error) {
+	if dir == "/" {
+		return &osDisk{root: everything{}}, nil
+	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
 	}
-	return &osDisk{root}, nil
+	return &osDisk{root: root}, nil
+}
+
+func (d *osDisk) close() error {
+	d.closed.Store(true)
+	return d.root.Close()
 }
 
 // local turns an absolute name into one relative to the root.
-func local(op, name string) (string, error) {
+func (d *osDisk) local(op, name string) (string, error) {
+	if d.closed.Load() {
+		return "", &fs.PathError{Op: op, Path: name, Err: fs.ErrClosed}
+	}
 	if !path.IsAbs(name) {
 		return "", &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
 	}
@@ -50,7 +88,7 @@ func named(err error, op, name string) error {
 }
 
 func (d *osDisk) open(op, name string, flag int) (File, error) {
-	below, err := local(op, name)
+	below, err := d.local(op, name)
 	if err != nil {
 		return nil, err
 	}
@@ -75,11 +113,11 @@ func (d *osDisk) Open(name string) (File, error) {
 }
 
 func (d *osDisk) Rename(oldName, newName string) error {
-	from, err := local("rename", oldName)
+	from, err := d.local("rename", oldName)
 	if err != nil {
 		return err
 	}
-	to, err := local("rename", newName)
+	to, err := d.local("rename", newName)
 	if err != nil {
 		return err
 	}
@@ -92,7 +130,7 @@ func (d *osDisk) Rename(oldName, newName string) error {
 }
 
 func (d *osDisk) Remove(name string) error {
-	below, err := local("remove", name)
+	below, err := d.local("remove", name)
 	if err != nil {
 		return err
 	}
@@ -100,11 +138,11 @@ func (d *osDisk) Remove(name string) error {
 }
 
 func (d *osDisk) List(dir string) ([]string, error) {
-	below, err := local("list", dir)
+	below, err := d.local("list", dir)
 	if err != nil {
 		return nil, err
 	}
-	f, err := d.root.Open(below)
+	f, err := d.root.OpenFile(below, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, named(err, "list", dir)
 	}
@@ -118,7 +156,7 @@ func (d *osDisk) List(dir string) ([]string, error) {
 }
 
 func (d *osDisk) Stat(name string) (int64, error) {
-	below, err := local("stat", name)
+	below, err := d.local("stat", name)
 	if err != nil {
 		return 0, err
 	}
@@ -133,7 +171,7 @@ func (d *osDisk) Stat(name string) (int64, error) {
 }
 
 func (d *osDisk) MkdirAll(dir string) error {
-	below, err := local("mkdir", dir)
+	below, err := d.local("mkdir", dir)
 	if err != nil {
 		return err
 	}
@@ -141,11 +179,11 @@ func (d *osDisk) MkdirAll(dir string) error {
 }
 
 func (d *osDisk) SyncDir(dir string) error {
-	below, err := local("sync", dir)
+	below, err := d.local("sync", dir)
 	if err != nil {
 		return err
 	}
-	f, err := d.root.Open(below)
+	f, err := d.root.OpenFile(below, os.O_RDONLY, 0)
 	if err != nil {
 		return named(err, "sync", dir)
 	}

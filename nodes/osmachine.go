@@ -147,7 +147,7 @@ func (m *OS) Close() error {
 	m.signalsOnce.Do(func() {}) // from here on it is too late to begin
 	signal.Stop(m.caught)
 	close(m.caught)
-	return m.disk.root.Close()
+	return m.disk.close()
 }
 
 // Run runs a role in this process and returns what it returns. From then on

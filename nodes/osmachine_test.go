@@ -307,6 +307,40 @@ func TestOSDiskLinks(t *testing.T) {
 	require.Error(t, err)
 }
 
+// Where the root is "/" no link leads out: files of a machine are often found by
+// absolute ones.
+func TestOSDiskEverything(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	require.NoError(t, os.MkdirAll(dir+"/real", 0o700))
+	require.NoError(t, os.WriteFile(dir+"/real/cert", []byte("pem"), 0o600))
+	require.NoError(t, os.Symlink(dir+"/real", dir+"/dir"))
+	require.NoError(t, os.Symlink(dir+"/real/cert", dir+"/file"))
+	m, err := nodes.NewOS(nodes.OSOptions{})
+	require.NoError(t, err)
+	d := m.Disk()
+	for _, name := range []string{"/real/cert", "/dir/cert", "/file", "/dir/../real/cert"} {
+		data, err := nodes.ReadFile(d, dir+name, 10)
+		require.NoError(t, err)
+		require.Equal(t, "pem", string(data))
+	}
+	require.NoError(t, d.MkdirAll(dir+"/dir/sub"))
+	require.NoError(t, nodes.WriteFile(d, dir+"/dir/sub/new", []byte("new")))
+	require.NoError(t, d.Rename(dir+"/dir/sub/new", dir+"/real/new"))
+	require.NoError(t, d.Remove(dir+"/dir/sub"))
+	list, err := d.List(dir + "/dir")
+	require.NoError(t, err)
+	require.Equal(t, []string{"cert", "new"}, list)
+	size, err := d.Stat(dir + "/dir/new")
+	require.NoError(t, err)
+	require.Equal(t, int64(3), size)
+	_, err = d.Stat(dir + "/none")
+	require.EqualError(t, err, "stat "+dir+"/none: no such file or directory")
+	require.NoError(t, m.Close())
+	_, err = d.Open(dir + "/real/cert")
+	require.ErrorIs(t, err, fs.ErrClosed)
+}
+
 // Errors name files as they were asked for, below the root or not.
 func TestOSDiskErrors(t *testing.T) {
 	t.Parallel()

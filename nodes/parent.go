@@ -380,6 +380,7 @@ func backoff(inARow int, least, most time.Duration) time.Duration {
 func (p *parent) drain(ctx context.Context, sig Signal) {
 	p.m.Log().Info("draining", "signal", string(sig), "window", p.o.Window)
 	p.step(Draining, wordDrain)
+	tellDrain(p.m)
 	p.after(ctx, "drain window", p.o.Window, func() error { return p.stop(ctx) })
 }
 

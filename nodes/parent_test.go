@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,10 +26,10 @@ func parentRoles() nodes.Roles {
 
 // wholeNode is a node in a process of its own, at the address in args.
 func wholeNode(ctx context.Context, m nodes.Machine, args []string) error {
-	return nodes.Parent(ctx, m, nodes.ParentOptions{Role: "web", Children: 2, Listen: args, Window: time.Millisecond})
+	return nodes.Parent(ctx, m, nodes.ParentOptions{Role: "web", Args: []string{"node", strconv.Itoa(os.Getpid())}, Children: 2, Listen: args, Window: time.Millisecond})
 }
 
-func web(ctx context.Context, m nodes.Machine, _ []string) error {
+func web(ctx context.Context, m nodes.Machine, args []string) error {
 	d := nodes.NewDrain(ctx, m, nodes.DrainOptions{Window: time.Millisecond})
 	mux := http.NewServeMux()
 	mux.Handle("GET /health", d)
@@ -36,6 +37,13 @@ func web(ctx context.Context, m nodes.Machine, _ []string) error {
 		_, _ = io.WriteString(w, os.Getenv(version))
 	})
 	mux.HandleFunc("GET /leave", func(http.ResponseWriter, *http.Request) { d.Begin(ctx) })
+	mux.HandleFunc("GET /leave/node", func(http.ResponseWriter, *http.Request) {
+		pid := os.Getpid()
+		if len(args) == 2 { // there is a parent between
+			pid, _ = strconv.Atoi(args[1])
+		}
+		_ = syscall.Kill(pid, syscall.SIGTERM)
+	})
 	mux.HandleFunc("GET /crash", func(http.ResponseWriter, *http.Request) { os.Exit(3) })
 	mux.HandleFunc("GET /name", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, m.Host().Proc)

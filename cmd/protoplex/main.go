@@ -55,12 +55,10 @@ func run() int {
 	if code, child := nodes.ChildMain(deskRoles()); child {
 		return code
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	out := &checkedOutput{to: os.Stdout}
 	c := root()
 	c.SetOut(out)
-	err := c.ExecuteContext(ctx)
+	err := c.ExecuteContext(context.Background())
 	if failed := out.failed(); failed != nil {
 		err = status{statusBroken, fmt.Errorf("write output: %w", failed)}
 	}
@@ -116,6 +114,23 @@ plays real and invented outages against it, exactly the same each time.`,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
-	c.AddCommand(simCommand(), nodeCommand(), cellCommand(), monitorCommand(), upCommand(), dnsCommand(), redirectCommand(), fakeCommand())
+	c.AddCommand(nodeCommand()) // whose roles hear of signals themselves
+	for _, sub := range []*cobra.Command{simCommand(), cellCommand(), monitorCommand(), upCommand(), dnsCommand(), redirectCommand(), fakeCommand()} {
+		c.AddCommand(interruptible(sub))
+	}
+	return c
+}
+
+// interruptible has the context of a command, and of those below it, end with an
+// interrupt or SIGTERM.
+func interruptible(c *cobra.Command) *cobra.Command {
+	then := c.PersistentPreRun
+	c.PersistentPreRun = func(c *cobra.Command, args []string) {
+		ctx, _ := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
+		c.SetContext(ctx)
+		if then != nil {
+			then(c, args)
+		}
+	}
 	return c
 }

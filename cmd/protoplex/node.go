@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -74,9 +73,7 @@ and the log says why.`,
 			}
 			host.Proc = args[0]
 			o := nodes.OSOptions{Host: host, Roles: roles(), Resolvers: resolvers, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
-			// The role hears of signals itself, and knows how to leave.
-			ctx := context.WithoutCancel(c.Context())
-			run := func(m *nodes.OS) error { return m.Run(ctx, args[0], args[1:]) }
+			run := func(m *nodes.OS) error { return m.Run(c.Context(), args[0], args[1:]) }
 			if kept := kept()[args[0]]; kept != nil {
 				k, err := kept(args[1:])
 				if err != nil {
@@ -86,12 +83,15 @@ and the log says why.`,
 					return status{statusBroken, fmt.Errorf("find this program: %w", err)}
 				}
 				o.Log = nil // as its children write theirs
-				run = func(m *nodes.OS) error { return nodes.Keep(ctx, m, k) }
+				run = func(m *nodes.OS) error { return nodes.Keep(c.Context(), m, k) }
 			}
 			m, err := nodes.NewOS(o)
 			if err != nil {
 				return status{statusUsage, err}
 			}
+			// The role knows how to leave, also if it is told before it listens to
+			// signals.
+			m.Signals()
 			if err := errors.Join(run(m), m.Close()); err != nil {
 				return status{statusBroken, err}
 			}

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/espra/protoplex/nodes"
 	"github.com/espra/protoplex/nodes/meta"
@@ -183,6 +184,34 @@ func TestNodeThatCannotStart(t *testing.T) {
 		out, err := cmd.CombinedOutput()
 		require.Equal(t, statusBroken, exitCode(t, err), "%s", out)
 		require.Contains(t, string(out), test.want)
+	}
+}
+
+// Signals that come while a node starts are heeded once it has.
+func TestNodeSignalledEarly(t *testing.T) {
+	t.Parallel()
+	for _, signals := range [][]syscall.Signal{{syscall.SIGTERM}, {syscall.SIGHUP, syscall.SIGTERM}} {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, program(), "node", "proxy", "--", "--http", "127.0.0.1:0", "--https=", "--allow-plain",
+			"--host", "localhost", "--live", "live-1=127.0.0.1:1", "--drain-window", "10ms", "--drain", "10ms")
+		log, full, err := os.Pipe()
+		require.NoError(t, err)
+		defer log.Close()
+		defer full.Close()
+		size, err := unix.FcntlInt(full.Fd(), unix.F_SETPIPE_SZ, 4096)
+		require.NoError(t, err)
+		_, err = full.Write(make([]byte, size))
+		require.NoError(t, err)
+		cmd.Stderr = full
+		start(t, cmd)
+		// It is held up where it logs of its first generation.
+		require.NoError(t, poll(ctx, func() bool { return len((&keptProxy{cmd: cmd}).programs(t)) > 0 }))
+		for _, s := range signals {
+			require.NoError(t, cmd.Process.Signal(s))
+		}
+		go io.Copy(io.Discard, log)
+		require.NoError(t, cmd.Wait(), "%v", signals)
 	}
 }
 
