@@ -25,7 +25,9 @@ type message struct {
 	sharing  string                 // messages to one admin that have the same word here may share a text; "" for one that goes alone
 }
 
-func (m message) key() string { return m.kind + " " + m.incident + " " + m.admin.Name }
+func (m message) key() string { return messageKey(m.kind, m.incident, m.admin.Name) }
+
+func messageKey(kind, incident, admin string) string { return kind + " " + incident + " " + admin }
 
 // The kinds of messages. An incident that comes back after its all-clear is
 // told again, so kinds carry the number of all-clears before them.

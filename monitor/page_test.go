@@ -147,6 +147,30 @@ func TestRefusedForLong(t *testing.T) {
 	require.NotEmpty(t, w.gateway.to(ana, "ESPRA DOWN apex"), "in the end")
 }
 
+// What a provider takes and loses again and again, as for a number that is not there,
+// costs money each time: it is sent ever more slowly as well.
+func TestLostForLong(t *testing.T) {
+	w := newWorld(t, nil)
+	w.gateway.answer = func(p string) sms.Outcome {
+		if p == "twilio" {
+			return sms.Accepted
+		}
+		return sms.Refused
+	}
+	w.gateway.delivery = func(string) sms.Delivery { return sms.Failed }
+	w.run(2 * time.Minute)
+	w.down["apex"] = true
+	w.run(time.Minute)
+	require.NotEmpty(t, w.gateway.to(ana, "ESPRA DOWN apex"))
+	w.run(30 * time.Minute)
+	require.Less(t, len(w.gateway.to(ana, "")), 30, "three vantages")
+	w.gateway.delivery = nil
+	w.run(20 * time.Minute)
+	sent := len(w.gateway.to(ana, ""))
+	w.run(20 * time.Minute)
+	require.Len(t, w.gateway.to(ana, ""), sent, "it has arrived")
+}
+
 // A subject that comes and goes is told of once, and its end once.
 func TestFlapping(t *testing.T) {
 	w := newWorld(t, nil)
