@@ -161,6 +161,40 @@ func TestDeniedKeyInQuietTimes(t *testing.T) {
 	require.Equal(t, []string{"up down"}, shown(w.vantages[0]))
 }
 
+// Keys are read at the start, so whoever mends one starts the vantages again: what
+// they told of it before ends all the same, and what comes later is told again.
+func TestDeniedKeyIsReplaced(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is long under the race detector")
+	}
+	w := newWorld(t, func(c *Config) {
+		c.SilentAfter = 10 * time.Minute
+		c.Providers = []Provider{{Name: "linode", URL: "http://linode", Token: "/secret", Zone: "espra.com"}}
+	})
+	w.serve()
+	servers := w.vantages[0].zones[0].authorities
+	deny := func() {
+		for _, s := range w.vantages {
+			s.zones[0].zone = deniedZone{s.zones[0].zone}
+		}
+		w.run(30 * time.Minute)
+	}
+	w.run(2 * time.Minute)
+	deny()
+	require.Len(t, w.gateway.to(ana, "ESPRA DOWN zone-linode"), 1)
+	delete(w.vantages[1].disk.files, "/state/monitor.json")
+	for _, s := range w.vantages {
+		s.boot()
+		s.zones[0].authorities = servers
+		w.run(time.Minute)
+	}
+	w.run(10 * time.Minute)
+	require.Len(t, w.gateway.to(ana, "ESPRA OK zone-linode"), 1)
+	w.run(time.Hour)
+	deny()
+	require.Len(t, w.gateway.to(ana, "ESPRA DOWN zone-linode"), 2)
+}
+
 // deniedZone is a zone with a key that no longer works.
 type deniedZone struct{ zone.Zone }
 
