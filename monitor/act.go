@@ -145,7 +145,7 @@ func (v *vantage) tryZones(next *round, last round, at time.Time) {
 func (v *vantage) isClosed() bool {
 	for _, e := range v.board.Latest() {
 		for _, r := range e.Results {
-			if strings.HasPrefix(r.Target, zonePrefix) && !r.OK {
+			if v.cfg.isZone(r.Target) && !r.OK {
 				return true
 			}
 		}

@@ -167,7 +167,7 @@ func (v *vantage) opening(subject string) (sharing string, words func(sms.Alert)
 	switch {
 	case subject == decide.Blind:
 		return "", sms.Alert.Blind
-	case strings.HasPrefix(subject, vantagePrefix):
+	case v.cfg.isVantage(subject):
 		return "", sms.Alert.Silent
 	case v.isCertificate(subject):
 		return kindOpen + " certificate", sms.Alert.Certificate
@@ -178,7 +178,7 @@ func (v *vantage) opening(subject string) (sharing string, words func(sms.Alert)
 // lowUrgency says that an incident can wait for the morning: nothing is lost to
 // anybody yet.
 func (v *vantage) lowUrgency(subject string) bool {
-	return strings.HasPrefix(subject, vantagePrefix) || strings.HasPrefix(subject, zonePrefix) || v.isCertificate(subject)
+	return v.cfg.isVantage(subject) || v.cfg.isZone(subject) || v.isCertificate(subject)
 }
 
 // isCertificate says that a subject is a target of that kind.

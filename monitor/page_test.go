@@ -171,6 +171,22 @@ func TestLostForLong(t *testing.T) {
 	require.Len(t, w.gateway.to(ana, ""), sent, "it has arrived")
 }
 
+// Names are only names: a target that is called like a zone of the monitors' own, or a
+// region like a vantage, is as urgent as any.
+func TestTargetsCalledLikeOurOwn(t *testing.T) {
+	w := newWorld(t, func(c *Config) {
+		c.Escalate = []Level{{Admins: []string{"ana"}}, {After: 10 * time.Minute, Admins: []string{"raj"}}}
+		c.Targets = append(c.Targets, Target{Target: worldTarget("zone-espra.com")}, Target{Region: "vantage-point", Target: worldTarget("point")})
+	})
+	w.run(2 * time.Minute)
+	w.down["zone-espra.com"], w.down["point"] = true, true
+	w.run(15 * time.Minute)
+	for _, admin := range worldAdmins {
+		require.Len(t, w.gateway.to(admin.Phone, "ESPRA DOWN zone-espra.com"), 1, admin.Name)
+		require.Len(t, w.gateway.to(admin.Phone, "ESPRA DOWN vantage-point"), 1, admin.Name)
+	}
+}
+
 // A subject that comes and goes is told of once, and its end once.
 func TestFlapping(t *testing.T) {
 	w := newWorld(t, nil)

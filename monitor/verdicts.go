@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/espra/protoplex/monitor/decide"
@@ -76,7 +75,7 @@ func (v *vantage) follow(e decide.Event, now decide.Now) func() {
 	case e.Status != decide.Down:
 	case e.Subject == decide.Blind:
 		state = "blind"
-	case strings.HasPrefix(e.Subject, vantagePrefix):
+	case v.cfg.isVantage(e.Subject):
 		state = "silent"
 	}
 	attrs := []any{
