@@ -206,6 +206,11 @@ func TestFlapping(t *testing.T) {
 	w.down["apex"] = true
 	w.run(5 * time.Minute)
 	require.Len(t, w.gateway.to(ana, "ESPRA DOWN"), 2, "much later it is another outage")
+	for _, s := range w.vantages {
+		require.Len(t, s.past, 1)
+		require.Equal(t, "over", s.past[0].state(), "and the one before stays as it ended")
+		require.NotZero(t, s.past[0].Ended)
+	}
 }
 
 func TestFlappingRegionStaysAway(t *testing.T) {

@@ -55,6 +55,10 @@ func (v *vantage) follow(e decide.Event, now decide.Now) func() {
 		region = e.Subject
 	}
 	i := v.incidents[e.Subject]
+	if e.Status == decide.Down && i != nil && i.Over && i.ID != e.Incident.ID && v.isAnother(i, e.Incident) {
+		v.bury(i) // as it ended
+		i = nil
+	}
 	if e.Status == decide.Down && i == nil {
 		i = &Incident{ID: e.Incident.ID, Subject: e.Subject, Since: e.Incident.Since, Region: e.Region}
 		v.incidents[e.Subject] = i
@@ -105,7 +109,7 @@ func (v *vantage) adopt(now decide.Now) {
 		i, s := v.incidents[name], v.verdicts.Subjects[name]
 		agreed := s.Incident
 		if agreed.ID != "" && agreed.ID != i.ID {
-			if agreed.Since.Sub(i.Since).Abs() < v.cfg.HoldDown {
+			if !v.isAnother(i, agreed) {
 				for k := range i.Texts {
 					i.Texts[k].Incident = agreed.ID
 				}
@@ -127,6 +131,11 @@ func (v *vantage) adopt(now decide.Now) {
 			v.changed()
 		}
 	}
+}
+
+// isAnother says that what the vantages call otherwise is another outage.
+func (v *vantage) isAnother(i *Incident, agreed decide.Incident) bool {
+	return agreed.Since.Sub(i.Since).Abs() >= v.cfg.HoldDown
 }
 
 // finish decides whether an incident is over: its subject is up and, of a
