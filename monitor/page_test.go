@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/espra/protoplex/monitor/decide"
 	"github.com/espra/protoplex/monitor/sms"
 )
 
@@ -185,6 +186,19 @@ func TestTargetsCalledLikeOurOwn(t *testing.T) {
 		require.Len(t, w.gateway.to(admin.Phone, "ESPRA DOWN zone-espra.com"), 1, admin.Name)
 		require.Len(t, w.gateway.to(admin.Phone, "ESPRA DOWN vantage-point"), 1, admin.Name)
 	}
+}
+
+// What a vantage has said does not change when a silence is lifted while it is sent.
+func TestLiftWhileASilenceIsTold(t *testing.T) {
+	w := newWorld(t, nil)
+	w.run(2 * time.Minute)
+	s := w.vantages[0]
+	until := s.m.Now().Add(time.Hour)
+	require.NoError(t, s.silence(decide.Silence{ID: "S1", Subject: "apex", From: s.m.Now(), Until: until, Why: "new disk", By: "ana"}))
+	said := s.observation()
+	require.Equal(t, 1, s.lift("apex", "ana"))
+	require.Equal(t, until, said.Silences[0].Until)
+	require.Equal(t, s.m.Now().UTC(), s.observation().Silences[0].Until)
 }
 
 // A subject that comes and goes is told of once, and its end once.
