@@ -65,7 +65,7 @@ func (i *Incident) Timeline(named bool) []Moment {
 	for _, t := range i.Texts {
 		shared := ""
 		if t.Lead != "" {
-			shared = ", in one text with " + t.Lead
+			shared = ", in a text that names " + t.Lead
 		}
 		to := ""
 		if named {

@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -110,8 +111,9 @@ func (v *vantage) adopt(now decide.Now) {
 		agreed := s.Incident
 		if agreed.ID != "" && agreed.ID != i.ID {
 			if !v.isAnother(i, agreed) {
-				for k := range i.Texts {
-					i.Texts[k].Incident = agreed.ID
+				for k, t := range i.Texts {
+					// Who answers a text says the name that is in it.
+					i.Texts[k].Incident, i.Texts[k].Lead = agreed.ID, cmp.Or(t.Lead, i.ID)
 				}
 				for k := range i.Acks {
 					i.Acks[k].Incident = agreed.ID
