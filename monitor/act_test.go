@@ -49,6 +49,31 @@ func TestSmallZoneMoves(t *testing.T) {
 	require.Empty(t, w.gateway.to(ana, "ESPRA STUCK"))
 }
 
+// A region that is lost explains what goes in a host that lived there, also when that
+// lives elsewhere by then, and not what goes in one that did not.
+func TestLostRegionExplainsItsOwn(t *testing.T) {
+	w := newWorld(t, nil)
+	w.serve()
+	w.run(2 * time.Minute)
+	w.lose("eu-west")
+	w.run(30 * time.Minute)
+	w.down["www"] = true // which lives in us-east
+	w.run(2 * time.Minute)
+	require.Len(t, w.gateway.to(ana, "ESPRA DOWN www"), 1)
+	w.heal()
+	w.run(20 * time.Minute)
+
+	w.lose("us-east")
+	w.run(5 * time.Minute)
+	require.Contains(t, w.zone.records[0].Value, "region=eu-west")
+	w.heal()
+	w.run(time.Minute)
+	w.down["eu-west-web"], w.down["www"] = true, true
+	w.run(5 * time.Minute)
+	require.Contains(t, w.zone.records[0].Value, "region=us-east")
+	require.Len(t, w.gateway.to(ana, "ESPRA DOWN www"), 1, "it went with eu-west")
+}
+
 // serve gives the zone a name server, which shows at once what was changed.
 func (w *world) serve() {
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")

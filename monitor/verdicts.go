@@ -24,7 +24,7 @@ func (v *vantage) decide(context.Context) {
 	var lines []func()
 	v.mu.Lock()
 	var events []decide.Event
-	v.verdicts, events = decide.Decide(v.params, v.verdicts, reports, now)
+	v.verdicts, events = decide.Decide(v.atHome(), v.verdicts, reports, now)
 	for _, e := range events {
 		lines = append(lines, v.follow(e, now))
 	}
@@ -36,6 +36,19 @@ func (v *vantage) decide(context.Context) {
 	for _, line := range lines {
 		line()
 	}
+}
+
+// atHome gives the thresholds with the homes as they are: a region that is lost explains
+// nothing about a host that lives elsewhere. The caller holds mu.
+func (v *vantage) atHome() decide.Params {
+	p := v.params
+	p.Targets = slices.Clone(p.Targets)
+	for k, t := range v.cfg.Targets {
+		if p.Targets[k].Parents != nil {
+			p.Targets[k].Home = v.homes[t.Home].Region
+		}
+	}
+	return p
 }
 
 // subjects with an incident, sorted. The caller holds mu.
