@@ -112,17 +112,25 @@ func (v *vantage) act(ctx context.Context) {
 
 // tryZones adds, in the way of a probe, what was wrong with a zone when this vantage
 // last tried: a key that is denied is nobody's loss until a region is lost, and then
-// it is too late. Of a zone with which nothing was ever wrong nothing is said.
+// it is too late. Of a zone with which nothing was ever wrong nothing is said. But who
+// starts again with another key must say that all is well, or the incident would never end.
 func (v *vantage) tryZones(next *round, last round, at time.Time) {
 	if !next.controls {
 		return
 	}
+	claimed := map[string]bool{}
+	for _, e := range v.board.Latest() {
+		for _, c := range e.Claims {
+			claimed[c.Subject] = true
+		}
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, p := range v.zones {
-		name, why := zonePrefix+p.name, v.closed[p.name]
+		name := zonePrefix + p.name
+		why, tried := v.closed[p.name]
 		was, told := last.results[name]
-		if why == "" && !told {
+		if why == "" && !told && !(tried && claimed[name]) {
 			continue
 		}
 		was.Target = name
@@ -137,7 +145,7 @@ func (v *vantage) tryZones(next *round, last round, at time.Time) {
 func (v *vantage) isClosed() bool {
 	for _, e := range v.board.Latest() {
 		for _, r := range e.Results {
-			if strings.HasPrefix(r.Target, zonePrefix) && !r.OK {
+			if v.cfg.isZone(r.Target) && !r.OK {
 				return true
 			}
 		}

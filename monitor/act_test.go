@@ -49,6 +49,31 @@ func TestSmallZoneMoves(t *testing.T) {
 	require.Empty(t, w.gateway.to(ana, "ESPRA STUCK"))
 }
 
+// A region that is lost explains what goes in a host that lived there, also when that
+// lives elsewhere by then, and not what goes in one that did not.
+func TestLostRegionExplainsItsOwn(t *testing.T) {
+	w := newWorld(t, nil)
+	w.serve()
+	w.run(2 * time.Minute)
+	w.lose("eu-west")
+	w.run(30 * time.Minute)
+	w.down["www"] = true // which lives in us-east
+	w.run(2 * time.Minute)
+	require.Len(t, w.gateway.to(ana, "ESPRA DOWN www"), 1)
+	w.heal()
+	w.run(20 * time.Minute)
+
+	w.lose("us-east")
+	w.run(5 * time.Minute)
+	require.Contains(t, w.zone.records[0].Value, "region=eu-west")
+	w.heal()
+	w.run(time.Minute)
+	w.down["eu-west-web"], w.down["www"] = true, true
+	w.run(5 * time.Minute)
+	require.Contains(t, w.zone.records[0].Value, "region=us-east")
+	require.Len(t, w.gateway.to(ana, "ESPRA DOWN www"), 1, "it went with eu-west")
+}
+
 // serve gives the zone a name server, which shows at once what was changed.
 func (w *world) serve() {
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -159,6 +184,40 @@ func TestDeniedKeyInQuietTimes(t *testing.T) {
 	w.run(3 * time.Hour)
 	require.Len(t, w.gateway.texts, 2)
 	require.Equal(t, []string{"up down"}, shown(w.vantages[0]))
+}
+
+// Keys are read at the start, so whoever mends one starts the vantages again: what
+// they told of it before ends all the same, and what comes later is told again.
+func TestDeniedKeyIsReplaced(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is long under the race detector")
+	}
+	w := newWorld(t, func(c *Config) {
+		c.SilentAfter = 10 * time.Minute
+		c.Providers = []Provider{{Name: "linode", URL: "http://linode", Token: "/secret", Zone: "espra.com"}}
+	})
+	w.serve()
+	servers := w.vantages[0].zones[0].authorities
+	deny := func() {
+		for _, s := range w.vantages {
+			s.zones[0].zone = deniedZone{s.zones[0].zone}
+		}
+		w.run(30 * time.Minute)
+	}
+	w.run(2 * time.Minute)
+	deny()
+	require.Len(t, w.gateway.to(ana, "ESPRA DOWN zone-linode"), 1)
+	delete(w.vantages[1].disk.files, "/state/monitor.json")
+	for _, s := range w.vantages {
+		s.boot()
+		s.zones[0].authorities = servers
+		w.run(time.Minute)
+	}
+	w.run(10 * time.Minute)
+	require.Len(t, w.gateway.to(ana, "ESPRA OK zone-linode"), 1)
+	w.run(time.Hour)
+	deny()
+	require.Len(t, w.gateway.to(ana, "ESPRA DOWN zone-linode"), 2)
 }
 
 // deniedZone is a zone with a key that no longer works.

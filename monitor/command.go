@@ -149,15 +149,18 @@ func (v *vantage) acknowledge(id, by string) (int, error) {
 	var acks []observe.Ack
 	for _, i := range all {
 		a := observe.Ack{Incident: i.ID, By: by, At: at, Phase: i.cleared()}
-		i.acknowledge(a)
-		if i.ID == id {
+		switch {
+		case !i.acknowledge(a):
+		case i.ID == id:
 			acks = slices.Insert(acks, 0, a) // the log names it
-			continue
+		default:
+			acks = append(acks, a)
 		}
-		acks = append(acks, a)
 	}
-	v.news = true
-	v.changed()
-	v.logAcks(acks, v.cfg.Name)
+	if len(acks) > 0 {
+		v.news = true
+		v.changed()
+		v.logAcks(acks, v.cfg.Name)
+	}
 	return len(all), nil
 }

@@ -163,6 +163,49 @@ func TestOneAnswerForAll(t *testing.T) {
 	require.ErrorIs(t, err, errOver)
 }
 
+// Two vantages that do not hear one another call an outage by two names, and each text
+// has that of its sender. Once they agree, both links lead to it, and both names answer.
+func TestEitherNameAnswers(t *testing.T) {
+	w := newWorld(t, nil)
+	w.vantages[0].skew = -40 * time.Second // names differ by the minute
+	w.run(70 * time.Second)
+	w.apart = [2]string{"fremont", "london"}
+	w.down["apex"] = true
+	w.run(2 * time.Minute)
+	w.apart = [2]string{}
+	w.run(time.Minute)
+	texts := w.gateway.to(ana, "ESPRA DOWN apex")
+	require.Len(t, texts, 2)
+	name, other := named(texts[0]), named(texts[1])
+	require.NotEqual(t, name, other)
+	for _, s := range w.vantages {
+		require.Equal(t, name, s.incidents["apex"].ID)
+		get := func(link string) *httptest.ResponseRecorder {
+			answer := httptest.NewRecorder()
+			s.server().Handler.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/i/"+link, nil))
+			return answer
+		}
+		moved := get(other + "-" + s.secret.token(other))
+		require.Equal(t, http.StatusSeeOther, moved.Code)
+		require.Equal(t, "/i/"+name+"-"+s.secret.token(name), moved.Header().Get("Location"))
+		require.Equal(t, http.StatusOK, get(name+"-"+s.secret.token(name)).Code)
+		stranger := get(other + "-AAAAAAAA")
+		require.Equal(t, http.StatusNotFound, stranger.Code)
+	}
+	for range 3 {
+		for _, s := range w.vantages {
+			n, err := s.acknowledge(other, "ana")
+			require.NoError(t, err)
+			require.Equal(t, 1, n)
+		}
+		w.run(time.Minute)
+	}
+	for _, s := range w.vantages {
+		require.Equal(t, "ana", s.incidents["apex"].acknowledged(), s.name)
+		require.Len(t, s.incidents["apex"].Acks, 1, "to say it again adds nothing")
+	}
+}
+
 // Whatever the sender of a shared text does last, all are told of everything once
 // or twice, and of each end once.
 func TestCrashWhileManyAreTold(t *testing.T) {

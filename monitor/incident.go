@@ -65,7 +65,7 @@ func (i *Incident) Timeline(named bool) []Moment {
 	for _, t := range i.Texts {
 		shared := ""
 		if t.Lead != "" {
-			shared = ", in one text with " + t.Lead
+			shared = ", in a text that names " + t.Lead
 		}
 		to := ""
 		if named {
@@ -158,9 +158,9 @@ func (i *Incident) refused(t observe.Text) int {
 }
 
 // acknowledge records that somebody looks after the incident and says whether
-// that is news.
+// that is news: who says so again until the next all-clear says nothing more.
 func (i *Incident) acknowledge(a observe.Ack) bool {
-	if slices.ContainsFunc(i.Acks, func(b observe.Ack) bool { return b.By == a.By && b.At.Equal(a.At) }) {
+	if slices.ContainsFunc(i.Acks, func(b observe.Ack) bool { return b.By == a.By && b.Phase == a.Phase }) {
 		return false
 	}
 	i.Acks = append(i.Acks, a)

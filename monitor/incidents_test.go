@@ -31,7 +31,7 @@ func still(t *testing.T) *vantage {
 			{Target: probe.Target{Name: "www"}, Home: "www.espra.com"}, {Target: probe.Target{Name: "apex"}},
 		},
 		Homes:  []HomeConfig{{Host: "www.espra.com", Regions: []string{"us-east", "eu-west"}, TTL: time.Minute}},
-		Admins: []Admin{{Name: "ana"}},
+		Admins: []Admin{{Name: "ana"}}, Providers: []Provider{{Name: "linode"}},
 	}
 	m, err := nodes.NewOS(nodes.OSOptions{Host: nodes.Host{Name: "fremont"}, Root: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)

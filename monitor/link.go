@@ -33,7 +33,22 @@ func (v *vantage) look(w http.ResponseWriter, r *http.Request) {
 		v.guesses.wrong(from)
 		knows = false
 	}
+	if name := v.nameOf(id); knows && name != id {
+		http.Redirect(w, r, name+"-"+v.secret.token(name), http.StatusSeeOther)
+		return
+	}
 	v.show(w, r, http.StatusOK, knows, id, token, "")
+}
+
+// nameOf is what an incident is called by now: vantages that heard of one another late
+// may have given it two names, and a text has the one of its sender.
+func (v *vantage) nameOf(id string) string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if all := v.together(id); len(all) > 0 && v.byID(id) == nil && !slices.ContainsFunc(v.past, func(i *Incident) bool { return i.ID == id }) {
+		return all[0].ID
+	}
+	return id
 }
 
 // agree serves POST /i/ID, the form.

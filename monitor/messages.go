@@ -25,7 +25,9 @@ type message struct {
 	sharing  string                 // messages to one admin that have the same word here may share a text; "" for one that goes alone
 }
 
-func (m message) key() string { return m.kind + " " + m.incident + " " + m.admin.Name }
+func (m message) key() string { return messageKey(m.kind, m.incident, m.admin.Name) }
+
+func messageKey(kind, incident, admin string) string { return kind + " " + incident + " " + admin }
 
 // The kinds of messages. An incident that comes back after its all-clear is
 // told again, so kinds carry the number of all-clears before them.
@@ -165,7 +167,7 @@ func (v *vantage) opening(subject string) (sharing string, words func(sms.Alert)
 	switch {
 	case subject == decide.Blind:
 		return "", sms.Alert.Blind
-	case strings.HasPrefix(subject, vantagePrefix):
+	case v.cfg.isVantage(subject):
 		return "", sms.Alert.Silent
 	case v.isCertificate(subject):
 		return kindOpen + " certificate", sms.Alert.Certificate
@@ -176,7 +178,7 @@ func (v *vantage) opening(subject string) (sharing string, words func(sms.Alert)
 // lowUrgency says that an incident can wait for the morning: nothing is lost to
 // anybody yet.
 func (v *vantage) lowUrgency(subject string) bool {
-	return strings.HasPrefix(subject, vantagePrefix) || strings.HasPrefix(subject, zonePrefix) || v.isCertificate(subject)
+	return v.cfg.isVantage(subject) || v.cfg.isZone(subject) || v.isCertificate(subject)
 }
 
 // isCertificate says that a subject is a target of that kind.

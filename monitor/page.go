@@ -25,7 +25,7 @@ func (c *Config) lateAfter() time.Duration { return 18 * c.Probe }
 // pager is what the paging goroutine remembers between its turns.
 type pager struct {
 	seen  map[string]time.Duration // by message: since when it is due, and wanted
-	tries map[string]int           // by message: attempts of this run
+	tries map[string]int           // by message: attempts of this run that came to nothing
 	next  map[string]time.Duration // by message: no attempt before
 	asked map[observe.Text]delivery
 }
@@ -233,7 +233,9 @@ func (v *vantage) sendTexts(ctx context.Context, attempts []attempt) {
 			i := v.incident(a.messages[n])
 			i.take(record)
 			i.keep(record, a.text)
-			v.pace(a.messages[n].key(), a.outcome, now)
+			if a.outcome != sms.Accepted {
+				v.pace(a.messages[n].key(), now)
+			}
 		}
 	}
 	v.mu.Unlock()
@@ -242,13 +244,9 @@ func (v *vantage) sendTexts(ctx context.Context, attempts []attempt) {
 	v.logSent(attempts)
 }
 
-// pace says when a message that was not accepted is tried again: at once while
-// there is another provider to ask, then ever more slowly.
-func (v *vantage) pace(key string, outcome sms.Outcome, now time.Duration) {
-	if outcome == sms.Accepted {
-		delete(v.pager.tries, key)
-		return
-	}
+// pace says when a message that was not accepted, or was lost, is tried again: at
+// once while there is another provider to ask, then ever more slowly.
+func (v *vantage) pace(key string, now time.Duration) {
 	v.pager.tries[key]++
 	rounds, rest := v.pager.tries[key]/len(v.texters), v.pager.tries[key]%len(v.texters)
 	if rest == 0 {
@@ -372,6 +370,10 @@ func (v *vantage) askDeliveries(ctx context.Context) (news bool) {
 			if i != nil && i.take(t) {
 				i.keep(t, q.words)
 				news = true
+				key := messageKey(t.Kind, t.Incident, t.Admin)
+				if _, due := v.pager.seen[key]; due && t.State == observe.Lost {
+					v.pace(key, now)
+				}
 			}
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/espra/protoplex/monitor/decide"
 	"github.com/espra/protoplex/monitor/sms"
 )
 
@@ -147,6 +148,59 @@ func TestRefusedForLong(t *testing.T) {
 	require.NotEmpty(t, w.gateway.to(ana, "ESPRA DOWN apex"), "in the end")
 }
 
+// What a provider takes and loses again and again, as for a number that is not there,
+// costs money each time: it is sent ever more slowly as well.
+func TestLostForLong(t *testing.T) {
+	w := newWorld(t, nil)
+	w.gateway.answer = func(p string) sms.Outcome {
+		if p == "twilio" {
+			return sms.Accepted
+		}
+		return sms.Refused
+	}
+	w.gateway.delivery = func(string) sms.Delivery { return sms.Failed }
+	w.run(2 * time.Minute)
+	w.down["apex"] = true
+	w.run(time.Minute)
+	require.NotEmpty(t, w.gateway.to(ana, "ESPRA DOWN apex"))
+	w.run(30 * time.Minute)
+	require.Less(t, len(w.gateway.to(ana, "")), 30, "three vantages")
+	w.gateway.delivery = nil
+	w.run(20 * time.Minute)
+	sent := len(w.gateway.to(ana, ""))
+	w.run(20 * time.Minute)
+	require.Len(t, w.gateway.to(ana, ""), sent, "it has arrived")
+}
+
+// Names are only names: a target that is called like a zone of the monitors' own, or a
+// region like a vantage, is as urgent as any.
+func TestTargetsCalledLikeOurOwn(t *testing.T) {
+	w := newWorld(t, func(c *Config) {
+		c.Escalate = []Level{{Admins: []string{"ana"}}, {After: 10 * time.Minute, Admins: []string{"raj"}}}
+		c.Targets = append(c.Targets, Target{Target: worldTarget("zone-espra.com")}, Target{Region: "vantage-point", Target: worldTarget("point")})
+	})
+	w.run(2 * time.Minute)
+	w.down["zone-espra.com"], w.down["point"] = true, true
+	w.run(15 * time.Minute)
+	for _, admin := range worldAdmins {
+		require.Len(t, w.gateway.to(admin.Phone, "ESPRA DOWN zone-espra.com"), 1, admin.Name)
+		require.Len(t, w.gateway.to(admin.Phone, "ESPRA DOWN vantage-point"), 1, admin.Name)
+	}
+}
+
+// What a vantage has said does not change when a silence is lifted while it is sent.
+func TestLiftWhileASilenceIsTold(t *testing.T) {
+	w := newWorld(t, nil)
+	w.run(2 * time.Minute)
+	s := w.vantages[0]
+	until := s.m.Now().Add(time.Hour)
+	require.NoError(t, s.silence(decide.Silence{ID: "S1", Subject: "apex", From: s.m.Now(), Until: until, Why: "new disk", By: "ana"}))
+	said := s.observation()
+	require.Equal(t, 1, s.lift("apex", "ana"))
+	require.Equal(t, until, said.Silences[0].Until)
+	require.Equal(t, s.m.Now().UTC(), s.observation().Silences[0].Until)
+}
+
 // A subject that comes and goes is told of once, and its end once.
 func TestFlapping(t *testing.T) {
 	w := newWorld(t, nil)
@@ -166,6 +220,11 @@ func TestFlapping(t *testing.T) {
 	w.down["apex"] = true
 	w.run(5 * time.Minute)
 	require.Len(t, w.gateway.to(ana, "ESPRA DOWN"), 2, "much later it is another outage")
+	for _, s := range w.vantages {
+		require.Len(t, s.past, 1)
+		require.Equal(t, "over", s.past[0].state(), "and the one before stays as it ended")
+		require.NotZero(t, s.past[0].Ended)
+	}
 }
 
 func TestFlappingRegionStaysAway(t *testing.T) {

@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -41,6 +42,18 @@ const vantagePrefix = "vantage-"
 
 // zonePrefix begins the names of subjects that are zones at their providers.
 const zonePrefix = "zone-"
+
+// isVantage says that a subject is a vantage, and not a target or a region of such a name.
+func (c *Config) isVantage(subject string) bool {
+	name, ok := strings.CutPrefix(subject, vantagePrefix)
+	return ok && slices.Contains(c.vantages(), name)
+}
+
+// isZone says that a subject is a zone at its provider, likewise.
+func (c *Config) isZone(subject string) bool {
+	name, ok := strings.CutPrefix(subject, zonePrefix)
+	return ok && slices.ContainsFunc(c.Providers, func(p Provider) bool { return p.Name == name })
+}
 
 // levels are whom to page and when. Without a list all admins are told at once.
 func (c *Config) levels() []Level {

@@ -3,7 +3,6 @@ package monitor
 import (
 	"cmp"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/espra/protoplex/monitor/decide"
@@ -102,7 +101,7 @@ func (v *vantage) shownSubjects(now time.Duration, wall time.Time) []status.Subj
 // need be told of it: it has no verdict before something is. The caller holds mu.
 func (v *vantage) neverWrong(name string) bool {
 	_, tried := v.seen.results[name]
-	return !tried && strings.HasPrefix(name, zonePrefix) && v.verdicts.Subjects[name].Status == decide.Unknown
+	return !tried && v.cfg.isZone(name) && v.verdicts.Subjects[name].Status == decide.Unknown
 }
 
 // kind is that of the n-th of the decider's targets: behind those of the
@@ -111,7 +110,7 @@ func (v *vantage) kind(n int) string {
 	if n < len(v.cfg.Targets) {
 		return v.cfg.Targets[n].Kind
 	}
-	if strings.HasPrefix(v.params.Targets[n].Name, zonePrefix) {
+	if v.cfg.isZone(v.params.Targets[n].Name) {
 		return "zone"
 	}
 	return "vantage"

@@ -108,14 +108,15 @@ func (v *vantage) lift(subject, by string) int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	n := 0
-	for k, s := range slices.Clone(v.silences) {
+	lifted := slices.Clone(v.silences) // observations share the list
+	for k, s := range lifted {
 		if s.Subject == subject && s.Until.After(now) {
-			v.silences[k].Until = now
+			lifted[k].Until = now
 			n++
 		}
 	}
 	if n > 0 {
-		v.news = true
+		v.silences, v.news = lifted, true
 		v.changed()
 		v.log.Info("silence lifted", "target", subject, "by", by)
 	}

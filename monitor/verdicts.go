@@ -1,10 +1,10 @@
 package monitor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/espra/protoplex/monitor/decide"
@@ -24,7 +24,7 @@ func (v *vantage) decide(context.Context) {
 	var lines []func()
 	v.mu.Lock()
 	var events []decide.Event
-	v.verdicts, events = decide.Decide(v.params, v.verdicts, reports, now)
+	v.verdicts, events = decide.Decide(v.atHome(), v.verdicts, reports, now)
 	for _, e := range events {
 		lines = append(lines, v.follow(e, now))
 	}
@@ -36,6 +36,19 @@ func (v *vantage) decide(context.Context) {
 	for _, line := range lines {
 		line()
 	}
+}
+
+// atHome gives the thresholds with the homes as they are: a region that is lost explains
+// nothing about a host that lives elsewhere. The caller holds mu.
+func (v *vantage) atHome() decide.Params {
+	p := v.params
+	p.Targets = slices.Clone(p.Targets)
+	for k, t := range v.cfg.Targets {
+		if p.Targets[k].Parents != nil {
+			p.Targets[k].Home = v.homes[t.Home].Region
+		}
+	}
+	return p
 }
 
 // subjects with an incident, sorted. The caller holds mu.
@@ -56,6 +69,10 @@ func (v *vantage) follow(e decide.Event, now decide.Now) func() {
 		region = e.Subject
 	}
 	i := v.incidents[e.Subject]
+	if e.Status == decide.Down && i != nil && i.Over && i.ID != e.Incident.ID && v.isAnother(i, e.Incident) {
+		v.bury(i) // as it ended
+		i = nil
+	}
 	if e.Status == decide.Down && i == nil {
 		i = &Incident{ID: e.Incident.ID, Subject: e.Subject, Since: e.Incident.Since, Region: e.Region}
 		v.incidents[e.Subject] = i
@@ -76,7 +93,7 @@ func (v *vantage) follow(e decide.Event, now decide.Now) func() {
 	case e.Status != decide.Down:
 	case e.Subject == decide.Blind:
 		state = "blind"
-	case strings.HasPrefix(e.Subject, vantagePrefix):
+	case v.cfg.isVantage(e.Subject):
 		state = "silent"
 	}
 	attrs := []any{
@@ -106,9 +123,10 @@ func (v *vantage) adopt(now decide.Now) {
 		i, s := v.incidents[name], v.verdicts.Subjects[name]
 		agreed := s.Incident
 		if agreed.ID != "" && agreed.ID != i.ID {
-			if agreed.Since.Sub(i.Since).Abs() < v.cfg.HoldDown {
-				for k := range i.Texts {
-					i.Texts[k].Incident = agreed.ID
+			if !v.isAnother(i, agreed) {
+				for k, t := range i.Texts {
+					// Who answers a text says the name that is in it.
+					i.Texts[k].Incident, i.Texts[k].Lead = agreed.ID, cmp.Or(t.Lead, i.ID)
 				}
 				for k := range i.Acks {
 					i.Acks[k].Incident = agreed.ID
@@ -128,6 +146,11 @@ func (v *vantage) adopt(now decide.Now) {
 			v.changed()
 		}
 	}
+}
+
+// isAnother says that what the vantages call otherwise is another outage.
+func (v *vantage) isAnother(i *Incident, agreed decide.Incident) bool {
+	return agreed.Since.Sub(i.Since).Abs() >= v.cfg.HoldDown
 }
 
 // finish decides whether an incident is over: its subject is up and, of a

@@ -40,6 +40,7 @@ type world struct {
 	down     map[string]bool   // by target
 	saw      map[string]string // by target that is down
 	cut      map[string]bool   // vantages that no message reaches or leaves
+	apart    [2]string         // two vantages that do not reach one another
 	gateway  *gateway
 	zone     *memoryZone
 	vantages []*seat
@@ -331,7 +332,8 @@ func (s *seat) RoundTrip(r *http.Request) (*http.Response, error) {
 			to = other
 		}
 	}
-	if to == nil || to.vantage == nil || w.cut[s.name] || w.cut[to.name] || to.life.over() {
+	if to == nil || to.vantage == nil || w.cut[s.name] || w.cut[to.name] || w.apart == [...]string{s.name, to.name} ||
+		w.apart == [...]string{to.name, s.name} || to.life.over() {
 		return nil, errors.New("unreachable")
 	}
 	if err := s.life.effect(func() {}); err != nil {

@@ -39,6 +39,7 @@ type Target struct {
 	Region    string
 	OpenAfter int      // instead of that of Params, if not 0
 	Parents   []string // subjects of which an incident explains this one's
+	Home      string   // of the parents, in order of preference, where it lives now; "" where that says nothing
 }
 
 // Subject names what a target speaks for.
@@ -216,9 +217,17 @@ func Decide(p Params, s State, reports []Report, at Now) (State, []Event) {
 // has an incident, or its verdict may be a round or two behind.
 func folded(p Params, s State, targets []Target, subject Subject, reports []Report, now time.Duration) bool {
 	for _, t := range targets {
-		for _, name := range t.Parents {
+		home := slices.Index(t.Parents, t.Home)
+		for k, name := range t.Parents {
 			parent := s.Subjects[name]
-			if now-subject.Changed < p.FoldWait || parent.Open() || parent.Incident.ID != "" && claimed(p, name, parent.Incident.ID, reports) {
+			if now-subject.Changed < p.FoldWait {
+				return true
+			}
+			// It may have lived there when both went, but what goes later does so by itself.
+			if home >= 0 && k > home && (subject.Changed-parent.Changed).Abs() > 2*p.FoldWait {
+				continue
+			}
+			if parent.Open() || parent.Incident.ID != "" && claimed(p, name, parent.Incident.ID, reports) {
 				return true
 			}
 		}

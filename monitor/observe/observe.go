@@ -72,7 +72,7 @@ type Text struct {
 	State    State     `json:"state"`
 	At       time.Time `json:"at"` // when it began, by the vantage's clock
 	Receipt  string    `json:"receipt,omitempty"`
-	Lead     string    `json:"lead,omitempty"` // the incident that it named, if it told of several at once
+	Lead     string    `json:"lead,omitempty"` // the incident that it named, if it told of several at once or that has another name since
 }
 
 // Same says that both are news of one attempt.
