@@ -51,6 +51,8 @@ type endpoint struct {
 	chunks   [][]byte // arrived and unread; the first may be read in part
 	offset   int      // into chunks[0]
 	consumed int      // read since the last credit
+	arrived  uint64   // of what the peer sent, without a hole
+	early    []event  // arrived behind a hole, in their order
 	eof      bool
 	rturn    turn
 	rwake    chan struct{}
@@ -61,6 +63,7 @@ type endpoint struct {
 	inflight    int    // sent, and not credited
 	lastArrival int64  // of what was sent last
 	sent        uint64 // segments, to key their choices
+	numbered    uint64 // of them and the end, to keep them in order
 	wturn       turn
 	wwake       chan struct{}
 	wlimit      deadline
@@ -306,7 +309,7 @@ func (e *endpoint) drop(err error) {
 	if e.failure == nil {
 		e.failure = err
 	}
-	e.held, e.pending = nil, nil
+	e.held, e.pending, e.early = nil, nil, nil
 	e.silentSince = -1
 	signal(e.rwake)
 	signal(e.wwake)
@@ -368,6 +371,10 @@ func (e *endpoint) transmit(x event) {
 	if f := e.pair.lost; f != nil {
 		f.drop(e, &x)
 		return
+	}
+	if x.kind == segment || x.kind == fin {
+		e.numbered++
+		x.nth = e.numbered
 	}
 	now := w.now()
 	p := w.path(e.m, e.peer.m)
@@ -574,13 +581,8 @@ func (e *endpoint) deliver(x *event) {
 		}
 		return
 	}
-	size := x.size
-	if e.pair.tls {
-		size = -1
-	}
-	side := e.side
 	if e.gone {
-		w.delivered(x, "late", e.name(), side, -1, sender.m, e.m)
+		w.delivered(x, "late", e.name(), e.side, -1, sender.m, e.m)
 		if x.kind != reset && !sender.gone {
 			e.transmit(event{kind: reset})
 		}
@@ -592,8 +594,32 @@ func (e *endpoint) deliver(x *event) {
 			sender.unanswered()
 		}
 	}
+	if x.nth > e.arrived+1 { // it was on its way longer than a cut that took what was before it
+		i, _ := slices.BinarySearchFunc(e.early, x.nth, func(o event, nth uint64) int { return cmp.Compare(o.nth, nth) })
+		e.early = slices.Insert(e.early, i, *x)
+		return
+	}
+	e.receive(x)
+	for len(e.early) > 0 && e.early[0].nth == e.arrived+1 {
+		next := e.early[0]
+		e.early = e.early[1:]
+		next.at = x.at
+		e.receive(&next)
+	}
+}
+
+// receive takes what has arrived in its order.
+func (e *endpoint) receive(x *event) {
+	w, sender, side := e.w, e.peer, e.side
+	if x.nth > 0 {
+		e.arrived = x.nth
+	}
 	switch x.kind {
 	case segment:
+		size := x.size
+		if e.pair.tls {
+			size = -1
+		}
 		w.delivered(x, "seg", e.name(), side, size, sender.m, e.m)
 		if e.closed {
 			e.abort()
