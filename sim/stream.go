@@ -296,6 +296,7 @@ func (e *endpoint) abort() {
 		return
 	}
 	e.pending = nil
+	e.gone = true
 	e.transmit(event{kind: reset})
 	e.drop(syscall.ECONNRESET)
 }
@@ -423,7 +424,8 @@ func (e *endpoint) send(p *path, at int64, n uint64, x event) {
 // lose keeps an event that found no route until there is one.
 func (e *endpoint) lose(x event) {
 	if x.kind == reset {
-		return // nobody sends a reset twice
+		e.peer.ask() // nobody sends a reset twice
+		return
 	}
 	if len(e.held) == 0 {
 		e.firstLost = e.w.now()
@@ -563,6 +565,8 @@ func (e *endpoint) deliver(x *event) {
 			e.drop(syscall.ECONNRESET) // from a kernel that knows nothing of it
 		case e.silentSince < 0:
 			e.drop(syscall.ETIMEDOUT)
+		default:
+			e.aloneSince = -1 // it sends again instead, and asks anew when routes change
 		}
 		return
 	case userTimeout:
