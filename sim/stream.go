@@ -244,8 +244,8 @@ func (e *endpoint) markDirty() {
 	e.w.wake()
 }
 
-// Close implements net.Conn. What was written still arrives, unless bytes from
-// the peer were left unread: then the peer gets a reset, as from Linux.
+// Close implements net.Conn. What was written still arrives, and then the end; if
+// bytes from the peer were left unread, a reset, as from Linux.
 func (e *endpoint) Close() error {
 	e.w.mu.Lock()
 	defer e.w.mu.Unlock()
@@ -334,10 +334,6 @@ func (e *endpoint) flush() {
 	if e.gone {
 		return
 	}
-	if e.closed && len(e.chunks) > 0 {
-		e.abort()
-		return
-	}
 	if n := len(e.pending); n > 0 {
 		if e.sent == 0 && e.side == 'c' && e.pending[0] == 0x16 {
 			e.pair.tls = true
@@ -346,6 +342,10 @@ func (e *endpoint) flush() {
 		e.pending = nil
 		e.inflight += n
 		e.transmit(event{kind: segment, data: data, size: n})
+	}
+	if e.closed && len(e.chunks) > 0 {
+		e.abort()
+		return
 	}
 	if e.consumed >= window/4 && !e.eof {
 		n := e.consumed
@@ -643,7 +643,6 @@ func (e *endpoint) receive(x *event) {
 		}
 	case reset:
 		w.delivered(x, "rst", e.name(), side, -1, sender.m, e.m)
-		e.chunks, e.offset = nil, 0
 		e.drop(syscall.ECONNRESET)
 	}
 }

@@ -127,6 +127,24 @@ func TestCloseWithUnreadBytesResets(t *testing.T) {
 	}
 }
 
+// What arrived before a reset can be read, also what was written in the moment of
+// the close that led to it.
+func TestBytesBeforeAReset(t *testing.T) {
+	sim.Test(t, func(t *testing.T, w *sim.World) {
+		client, server := join(t, w.NewMachine("a"), w.NewMachine("b"))
+		write(t, client, "question")
+		time.Sleep(time.Second)
+		write(t, server, "too ")
+		time.Sleep(time.Second)
+		write(t, server, "long")
+		require.NoError(t, server.Close()) // the question is unread
+		time.Sleep(time.Second)
+		text, err := io.ReadAll(client)
+		require.ErrorIs(t, err, syscall.ECONNRESET)
+		require.Equal(t, "too long", string(text))
+	})
+}
+
 // A write to a peer that has closed is answered with a reset.
 func TestWriteToClosedPeerIsReset(t *testing.T) {
 	sim.Test(t, func(t *testing.T, w *sim.World) {
