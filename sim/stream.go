@@ -587,7 +587,8 @@ func (e *endpoint) deliver(x *event) {
 	}
 	if e.gone {
 		w.delivered(x, "late", e.name(), e.side, -1, sender.m, e.m)
-		if x.kind != reset && !sender.gone {
+		known := x.kind == credit && e.failure == nil // closed in order: the kernel remembers it for a while
+		if x.kind != reset && !known && !sender.gone {
 			e.transmit(event{kind: reset})
 		}
 		return
