@@ -96,7 +96,10 @@ func (w *World) newEnd(p *pair, side byte, m *Machine, proc *Process) *endpoint 
 // connect makes the two ends of a dialled connection.
 func (w *World) connect(d *dial) (client, server *endpoint) {
 	p := &pair{group: d.name, batch: d.batch}
-	if len(d.batch.names) == 1 && d.batch.names[0] == d.name {
+	if d.end != nil {
+		p.name = d.end.pair.name
+		d.end.vanish()
+	} else if len(d.batch.names) == 1 && d.batch.names[0] == d.name {
 		p.name = d.batch.take()
 	}
 	client = w.newEnd(p, 'c', d.proc.m, d.proc)
