@@ -283,7 +283,7 @@ func (d *dial) deliver(e *event) {
 			d.wait()
 			return
 		}
-		if d.end == nil {
+		if d.end == nil || d.end.peer.gone { // nobody knows of an earlier attempt, or no more
 			sock := d.to.socketFor("tcp", d.target)
 			if sock == nil {
 				d.err = os.NewSyscallError(connectError, syscall.ECONNREFUSED)

@@ -3,6 +3,7 @@ package sim
 import (
 	"io/fs"
 	"maps"
+	"math"
 	slashpath "path"
 	"slices"
 	"strconv"
@@ -116,11 +117,15 @@ func (i *inode) crash(w *World, who string, n uint64) {
 		from := i.durable
 		if w.choice(who, "block "+strconv.Itoa(at/block), n)&1 == 1 {
 			from = i.data
+			i.decay(at, at+block, func(s *spot) { s.kept = s.seen })
+		} else {
+			i.decay(at, at+block, func(s *spot) { s.seen = s.kept })
 		}
 		if at < len(from) {
 			copy(after[at:min(at+block, size)], from[at:])
 		}
 	}
+	i.decay(size, math.MaxInt, func(s *spot) { s.seen, s.kept = false, false })
 	i.data = after
 	i.durable = slices.Clone(after)
 	i.same = size
@@ -201,6 +206,7 @@ func (d *Disk) Create(name string) (*File, error) {
 	case node != nil:
 		node.data = nil
 		node.changed(0)
+		node.written(0, math.MaxInt)
 	case d.fs.names[slashpath.Dir(name)] == nil:
 		return nil, pathError("create", name, syscall.ENOENT)
 	case d.full():

@@ -172,12 +172,14 @@ type Rot struct {
 	spots []*spot
 }
 
-// spot is one byte that has changed.
+// spot is one byte that has changed, until it is healed or written over.
 type spot struct {
-	node    *inode
-	at      int
-	was, is byte
-	read    uint64
+	node *inode
+	at   int
+	bit  byte
+	seen bool // in the data
+	kept bool // in what is durable of them
+	read uint64
 }
 
 // Rot flips one bit of each file below a directory that is not empty, as it is seen
@@ -194,31 +196,44 @@ func (d *Disk) Rot(name, dir string) *Rot {
 		}
 		x := f.w.choice(f.name+"/disk"+file, "rot "+name, 0)
 		at := int(below(x>>8, int64(len(node.data))))
-		s := &spot{node: node, at: at, was: node.data[at], is: node.data[at] ^ 1<<(x&7)}
+		s := &spot{node: node, at: at, bit: 1 << (x & 7), seen: true, kept: at < node.same}
 		r.spots = append(r.spots, s)
 		node.spots = append(node.spots, s)
-		node.put(at, s.is)
+		s.flip()
 	}
 	return r
 }
 
-// put changes a byte, whether or not it has been made durable.
-func (i *inode) put(at int, c byte) {
-	i.data[at] = c
-	if at < i.same {
-		i.durable[at] = c
+// decay has f look at the changed bytes within a range.
+func (i *inode) decay(from, to int, f func(*spot)) {
+	for _, s := range i.spots {
+		if from <= s.at && s.at < to {
+			f(s)
+		}
+	}
+}
+
+// written notes that something else has taken the place of a range of the data.
+func (i *inode) written(from, to int) { i.decay(from, to, func(s *spot) { s.seen = false }) }
+
+// flip changes the byte where it is wrong, or right.
+func (s *spot) flip() {
+	if s.seen {
+		s.node.data[s.at] ^= s.bit
+	}
+	if s.kept {
+		s.node.durable[s.at] ^= s.bit
 	}
 }
 
 // Heal puts right what is still as the rot has left it, as from a copy. What was
-// written over meanwhile stays.
+// written over meanwhile stays. To heal it twice is allowed.
 func (r *Rot) Heal() {
 	r.fs.mu.Lock()
 	defer r.fs.mu.Unlock()
 	for _, s := range r.spots {
-		if s.at < len(s.node.data) && s.node.data[s.at] == s.is {
-			s.node.put(s.at, s.was)
-		}
+		s.flip()
+		s.seen, s.kept = false, false
 		s.node.spots = slices.DeleteFunc(s.node.spots, func(o *spot) bool { return o == s })
 	}
 	r.spots = slices.DeleteFunc(r.spots, func(s *spot) bool { return s.read == 0 })
@@ -237,9 +252,9 @@ func (r *Rot) Touched() uint64 {
 
 // readRot counts a read of a process. The disk is locked.
 func (i *inode) readRot(at, n int) {
-	for _, s := range i.spots {
-		if at <= s.at && s.at < at+n && i.data[s.at] == s.is {
+	i.decay(at, at+n, func(s *spot) {
+		if s.seen {
 			s.read++
 		}
-	}
+	})
 }

@@ -3,6 +3,7 @@ package sim
 import (
 	"io"
 	"io/fs"
+	"math"
 	"slices"
 	"syscall"
 )
@@ -63,6 +64,7 @@ func (f *File) WriteAt(b []byte, at int64) (int, error) {
 	}
 	if room > 0 {
 		f.node.changed(int(at))
+		f.node.written(int(at), int(at)+room)
 		copy(f.node.data[at:], b[:room])
 	}
 	if room < len(b) {
@@ -94,6 +96,7 @@ func (f *File) Truncate(size int64) error {
 	}
 	f.node.data = f.node.data[:size:size]
 	f.node.changed(int(size))
+	f.node.written(int(size), math.MaxInt)
 	return nil
 }
 
@@ -116,6 +119,7 @@ func (f *File) sync() error {
 		return nil
 	}
 	n := f.node
+	n.decay(n.same, math.MaxInt, func(s *spot) { s.kept = s.seen })
 	n.durable = append(n.durable[:n.same], n.data[n.same:]...)
 	n.same = len(n.data)
 	return nil

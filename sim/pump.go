@@ -92,6 +92,7 @@ type event struct {
 	kind eventKind
 	size int
 	data []byte
+	nth  uint64    // of the bytes and the end of a stream, from 1; 0 for all else
 	end  *endpoint // that it arrives at
 	dial *dial
 	pack *packet
@@ -163,7 +164,6 @@ func (w *World) deliver(e *event) {
 type eventQueue struct {
 	heap []event
 	seq  uint64
-	sent int64 // what is delivered: when it was sent first
 }
 
 func (q *eventQueue) before(i, j int) bool {

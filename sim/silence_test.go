@@ -178,6 +178,50 @@ func TestKeepaliveFindsANewBoot(t *testing.T) {
 	})
 }
 
+// A client whose server dies unheard learns of it all the same: the reset was lost
+// with all else that the server's host sends, in a cut during which the client's own
+// bytes are not acknowledged, or by bad luck, time after time.
+func TestLostResetIsMadeUpFor(t *testing.T) {
+	for name, ill := range map[string]func(l sim.Link){
+		"cut":  func(l sim.Link) { l.CutOneWay(200 * time.Second) },
+		"loss": func(l sim.Link) { l.Impair(sim.Conditions{Loss: 1_000_000}, 24*time.Hour) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			sim.Test(t, func(t *testing.T, w *sim.World) {
+				a, b := w.NewMachine("a"), w.NewMachine("b")
+				server := b.Start("server", func(p *sim.Process) error {
+					l, err := p.Listen("tcp", ":7")
+					if err != nil {
+						return err
+					}
+					c, err := l.Accept()
+					if err != nil {
+						return err
+					}
+					_, err = io.Copy(io.Discard, c)
+					return err
+				})
+				time.Sleep(time.Millisecond)
+				client, err := a.DialContext(t.Context(), "tcp", "b:7")
+				require.NoError(t, err)
+				all := listen(w, client)
+				ill(w.Link(b, a))
+				write(t, client, "question")
+				time.Sleep(time.Second)
+				start := w.Elapsed()
+				server.Kill()
+				select {
+				case end := <-all:
+					require.ErrorIs(t, end.err, syscall.ECONNRESET)
+					require.Less(t, end.at, start+200*time.Second+keepalive+time.Second)
+				case <-time.After(time.Hour):
+					require.Fail(t, "the client waits for ever")
+				}
+			})
+		})
+	}
+}
+
 func TestDial(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -257,6 +301,50 @@ func TestPowerLossWithinAHandshake(t *testing.T) {
 		require.ErrorIs(t, end.err, syscall.ETIMEDOUT)
 		require.Less(t, end.at, keepalive+2*time.Second)
 	})
+}
+
+// A server forgets a handshake before its answer has got through. It answers the next
+// attempt as a new one.
+func TestServerForgetsAHandshake(t *testing.T) {
+	for name, c := range map[string]struct {
+		again bool // somebody listens
+		want  error
+	}{"and listens no more": {false, syscall.ECONNREFUSED}, "and listens again": {true, nil}} {
+		t.Run(name, func(t *testing.T) {
+			sim.Test(t, func(t *testing.T, w *sim.World) {
+				a, b := w.NewMachine("a", sim.In("us", "a")), w.NewMachine("b", sim.In("eu", "a"))
+				w.SetDistance("us", "eu", 50*time.Millisecond)
+				_, err := b.Listen("tcp", ":7")
+				require.NoError(t, err)
+				w.At(75*time.Millisecond, func() { w.Link(b, a).CutOneWay(10 * time.Second) }) // the answer is on its way
+				w.At(2*time.Second, b.PowerOff)
+				w.At(4*time.Second, b.PowerOn)
+				w.At(5*time.Second, func() {
+					if c.again {
+						b.Start("echo", func(p *sim.Process) error {
+							l, err := p.Listen("tcp", ":7")
+							if err != nil {
+								return err
+							}
+							c, err := l.Accept()
+							if err != nil {
+								return err
+							}
+							_, err = io.Copy(c, c)
+							return err
+						})
+					}
+				})
+				conn, err := a.DialContext(t.Context(), "tcp", "b:7")
+				require.ErrorIs(t, err, c.want)
+				if err == nil {
+					write(t, conn, "hello")
+					_, err = io.ReadFull(conn, make([]byte, 5))
+					require.NoError(t, err)
+				}
+			})
+		})
+	}
 }
 
 func TestDialEndedByItsContext(t *testing.T) {

@@ -51,6 +51,8 @@ type endpoint struct {
 	chunks   [][]byte // arrived and unread; the first may be read in part
 	offset   int      // into chunks[0]
 	consumed int      // read since the last credit
+	arrived  uint64   // of what the peer sent, without a hole
+	early    []event  // arrived behind a hole, in their order
 	eof      bool
 	rturn    turn
 	rwake    chan struct{}
@@ -61,6 +63,7 @@ type endpoint struct {
 	inflight    int    // sent, and not credited
 	lastArrival int64  // of what was sent last
 	sent        uint64 // segments, to key their choices
+	numbered    uint64 // of them and the end, to keep them in order
 	wturn       turn
 	wwake       chan struct{}
 	wlimit      deadline
@@ -93,7 +96,10 @@ func (w *World) newEnd(p *pair, side byte, m *Machine, proc *Process) *endpoint 
 // connect makes the two ends of a dialled connection.
 func (w *World) connect(d *dial) (client, server *endpoint) {
 	p := &pair{group: d.name, batch: d.batch}
-	if len(d.batch.names) == 1 && d.batch.names[0] == d.name {
+	if d.end != nil {
+		p.name = d.end.pair.name
+		d.end.vanish()
+	} else if len(d.batch.names) == 1 && d.batch.names[0] == d.name {
 		p.name = d.batch.take()
 	}
 	client = w.newEnd(p, 'c', d.proc.m, d.proc)
@@ -241,8 +247,8 @@ func (e *endpoint) markDirty() {
 	e.w.wake()
 }
 
-// Close implements net.Conn. What was written still arrives, unless bytes from
-// the peer were left unread: then the peer gets a reset, as from Linux.
+// Close implements net.Conn. What was written still arrives, and then the end; if
+// bytes from the peer were left unread, a reset, as from Linux.
 func (e *endpoint) Close() error {
 	e.w.mu.Lock()
 	defer e.w.mu.Unlock()
@@ -293,6 +299,7 @@ func (e *endpoint) abort() {
 		return
 	}
 	e.pending = nil
+	e.gone = true
 	e.transmit(event{kind: reset})
 	e.drop(syscall.ECONNRESET)
 }
@@ -306,7 +313,7 @@ func (e *endpoint) drop(err error) {
 	if e.failure == nil {
 		e.failure = err
 	}
-	e.held, e.pending = nil, nil
+	e.held, e.pending, e.early = nil, nil, nil
 	e.silentSince = -1
 	signal(e.rwake)
 	signal(e.wwake)
@@ -330,10 +337,6 @@ func (e *endpoint) flush() {
 	if e.gone {
 		return
 	}
-	if e.closed && len(e.chunks) > 0 {
-		e.abort()
-		return
-	}
 	if n := len(e.pending); n > 0 {
 		if e.sent == 0 && e.side == 'c' && e.pending[0] == 0x16 {
 			e.pair.tls = true
@@ -342,6 +345,10 @@ func (e *endpoint) flush() {
 		e.pending = nil
 		e.inflight += n
 		e.transmit(event{kind: segment, data: data, size: n})
+	}
+	if e.closed && len(e.chunks) > 0 {
+		e.abort()
+		return
 	}
 	if e.consumed >= window/4 && !e.eof {
 		n := e.consumed
@@ -368,6 +375,10 @@ func (e *endpoint) transmit(x event) {
 	if f := e.pair.lost; f != nil {
 		f.drop(e, &x)
 		return
+	}
+	if x.kind == segment || x.kind == fin {
+		e.numbered++
+		x.nth = e.numbered
 	}
 	now := w.now()
 	p := w.path(e.m, e.peer.m)
@@ -416,7 +427,8 @@ func (e *endpoint) send(p *path, at int64, n uint64, x event) {
 // lose keeps an event that found no route until there is one.
 func (e *endpoint) lose(x event) {
 	if x.kind == reset {
-		return // nobody sends a reset twice
+		e.peer.ask() // nobody sends a reset twice
+		return
 	}
 	if len(e.held) == 0 {
 		e.firstLost = e.w.now()
@@ -556,6 +568,8 @@ func (e *endpoint) deliver(x *event) {
 			e.drop(syscall.ECONNRESET) // from a kernel that knows nothing of it
 		case e.silentSince < 0:
 			e.drop(syscall.ETIMEDOUT)
+		default:
+			e.aloneSince = -1 // it sends again instead, and asks anew when routes change
 		}
 		return
 	case userTimeout:
@@ -574,14 +588,10 @@ func (e *endpoint) deliver(x *event) {
 		}
 		return
 	}
-	size := x.size
-	if e.pair.tls {
-		size = -1
-	}
-	side := e.side
 	if e.gone {
-		w.delivered(x, "late", e.name(), side, -1, sender.m, e.m)
-		if x.kind != reset && !sender.gone {
+		w.delivered(x, "late", e.name(), e.side, -1, sender.m, e.m)
+		known := x.kind == credit && e.failure == nil // closed in order: the kernel remembers it for a while
+		if x.kind != reset && !known && !sender.gone {
 			e.transmit(event{kind: reset})
 		}
 		return
@@ -592,8 +602,32 @@ func (e *endpoint) deliver(x *event) {
 			sender.unanswered()
 		}
 	}
+	if x.nth > e.arrived+1 { // it was on its way longer than a cut that took what was before it
+		i, _ := slices.BinarySearchFunc(e.early, x.nth, func(o event, nth uint64) int { return cmp.Compare(o.nth, nth) })
+		e.early = slices.Insert(e.early, i, *x)
+		return
+	}
+	e.receive(x)
+	for len(e.early) > 0 && e.early[0].nth == e.arrived+1 {
+		next := e.early[0]
+		e.early = e.early[1:]
+		next.at = x.at
+		e.receive(&next)
+	}
+}
+
+// receive takes what has arrived in its order.
+func (e *endpoint) receive(x *event) {
+	w, sender, side := e.w, e.peer, e.side
+	if x.nth > 0 {
+		e.arrived = x.nth
+	}
 	switch x.kind {
 	case segment:
+		size := x.size
+		if e.pair.tls {
+			size = -1
+		}
 		w.delivered(x, "seg", e.name(), side, size, sender.m, e.m)
 		if e.closed {
 			e.abort()
@@ -613,7 +647,6 @@ func (e *endpoint) deliver(x *event) {
 		}
 	case reset:
 		w.delivered(x, "rst", e.name(), side, -1, sender.m, e.m)
-		e.chunks, e.offset = nil, 0
 		e.drop(syscall.ECONNRESET)
 	}
 }

@@ -127,6 +127,43 @@ func TestCloseWithUnreadBytesResets(t *testing.T) {
 	}
 }
 
+// What arrived before a reset can be read, also what was written in the moment of
+// the close that led to it.
+func TestBytesBeforeAReset(t *testing.T) {
+	sim.Test(t, func(t *testing.T, w *sim.World) {
+		client, server := join(t, w.NewMachine("a"), w.NewMachine("b"))
+		write(t, client, "question")
+		time.Sleep(time.Second)
+		write(t, server, "too ")
+		time.Sleep(time.Second)
+		write(t, server, "long")
+		require.NoError(t, server.Close()) // the question is unread
+		time.Sleep(time.Second)
+		text, err := io.ReadAll(client)
+		require.ErrorIs(t, err, syscall.ECONNRESET)
+		require.Equal(t, "too long", string(text))
+	})
+}
+
+// Who has ended its side and reads long after the peer has written all and closed
+// reads all of it, and the end.
+func TestHalfClosedReadsLate(t *testing.T) {
+	sim.Test(t, func(t *testing.T, w *sim.World) {
+		client, server := join(t, w.NewMachine("a"), w.NewMachine("b"))
+		require.NoError(t, client.(interface{ CloseWrite() error }).CloseWrite())
+		_, err := io.ReadAll(server)
+		require.NoError(t, err)
+		write(t, server, strings.Repeat("x", 200<<10))
+		require.NoError(t, server.Close())
+		_, err = io.ReadFull(client, make([]byte, 100<<10)) // room is announced
+		require.NoError(t, err)
+		time.Sleep(time.Second)
+		rest, err := io.ReadAll(client)
+		require.NoError(t, err)
+		require.Len(t, rest, 100<<10)
+	})
+}
+
 // A write to a peer that has closed is answered with a reset.
 func TestWriteToClosedPeerIsReset(t *testing.T) {
 	sim.Test(t, func(t *testing.T, w *sim.World) {
