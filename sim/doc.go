@@ -89,8 +89,9 @@
 // deadlines within a process (bare tickers, one grid for all), shared random
 // streams, map iteration whose order escapes, and selects with several ready
 // cases. Dials of one process to one target at one nanosecond get their ports, and
-// which process of several at one listener accepts them, in the order of the race. The operations of a disk take place at once, in the order of the calls,
-// unless a fault delays them. Code must not park while it holds a mutex: virtual
+// which process of several at one listener accepts them, in the order of the race.
+// The operations of a disk take place at once, in the order of the calls, unless a
+// fault delays them. Code must not park while it holds a mutex: virtual
 // time would stand still, which the watchdog reports after some real seconds with
 // all stacks.
 package sim
