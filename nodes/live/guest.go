@@ -113,7 +113,8 @@ func (s *server) askAll(which func(*visit) bool, code int, text string) int {
 	for _, g := range all {
 		e := ending{code: code, text: text}
 		if len(all) > fewGuests {
-			e.retry = time.Duration(s.m.Rand(s.spread, g.who().id)%uint64(spreadRetry/time.Millisecond)) * time.Millisecond
+			// From 1 ms, for 0 is none.
+			e.retry = time.Duration(1+s.m.Rand(s.spread, g.who().id)%uint64(spreadRetry/time.Millisecond)) * time.Millisecond
 		}
 		if g.ask(e) {
 			n++
