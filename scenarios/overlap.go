@@ -43,13 +43,13 @@ func (o *overlaps) end(of, state string) bool {
 }
 
 // holding has some machines be in a state from the first fault that wants it to
-// the end of the last.
+// the end of the last. One that has lost its power in between is not in it any more,
+// so every fault begins; to do so twice must be the same as once.
 func (o *overlaps) holding(s *strike, state string, machines []*sim.Machine, begin, end func(*sim.Machine)) {
 	s.begin = func() {
 		for _, m := range machines {
-			if o.begin(m.Name(), state) {
-				begin(m)
-			}
+			o.begin(m.Name(), state)
+			begin(m)
 		}
 	}
 	s.heal = func() {

@@ -87,6 +87,42 @@ func TestOverlap(t *testing.T) {
 	}
 }
 
+// A fault that strikes a machine does so also where another has lost its hold on it
+// with the power.
+func TestOverlapAfterAPowerLoss(t *testing.T) {
+	for fault, state := range map[string]func(*sim.Machine) bool{
+		"paused": func(m *sim.Machine) bool { return m.State().Paused },
+		"hung":   func(m *sim.Machine) bool { return m.State().Hung },
+		"no-sockets": func(m *sim.Machine) bool {
+			l, err := m.Listen("tcp", ":4711")
+			if err == nil {
+				require.NoError(t, l.Close())
+			}
+			return err != nil
+		},
+	} {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			s := troubledVantages(t, fmt.Sprintf("{id: a, at: 1m, for: 1m, on: vps fremont, fault: %s}, {id: b, at: 1m, for: 1m, on: vps fremont, fault: %s}", fault, fault))
+			sim.TestWith(t, sim.Options{Start: s.Starts}, func(t *testing.T, w *sim.World) {
+				p, _, strikes, _ := struck(t, w, s)
+				m, a, b := p.hosts["fremont"], strikes["a"], strikes["b"]
+				a.begin()
+				require.True(t, state(m))
+				m.PowerOff()
+				m.PowerOn()
+				require.False(t, state(m), "a new boot")
+				b.begin()
+				require.True(t, state(m), "b strikes")
+				a.heal()
+				require.True(t, state(m), "a healed while b lasted")
+				b.heal()
+				require.False(t, state(m))
+			})
+		})
+	}
+}
+
 func TestGreatest(t *testing.T) {
 	var g greatest[int]
 	require.Equal(t, 3, g.begin(3))

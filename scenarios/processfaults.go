@@ -108,9 +108,8 @@ func (p *platform) slow(s *strike) {
 			return
 		}
 		for _, m := range machines {
-			if p.overlaps.begin(m.Name(), hung) {
-				m.Hang()
-			}
+			p.overlaps.begin(m.Name(), hung)
+			m.Hang()
 		}
 		p.world.After(waits, func() {
 			for _, m := range machines {
