@@ -175,7 +175,8 @@ func refused(params story.Values) faulty.Outcome {
 	return faulty.Outcome{Fate: faulty.Refused, Status: status}
 }
 
-// holdFleet has the machines of a region be in a state.
+// holdFleet has the fleet of a region be in a state from the first fault that wants
+// it to the end of the last.
 func (p *platform) holdFleet(s *strike, set func(bool)) {
 	s.begin = func() {
 		if p.overlaps.begin(s.event.On.Name, s.event.Fault) {

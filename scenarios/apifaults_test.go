@@ -168,10 +168,7 @@ func TestAPIFaults(t *testing.T) {
 	}
 	s := parseEveryAPI(t, timeline.String())
 	sim.TestWith(t, sim.Options{Start: s.Starts}, func(t *testing.T, w *sim.World) {
-		p, err := boot(w, s)
-		require.NoError(t, err)
-		all, err := p.strikes()
-		require.NoError(t, err)
+		p, all := prepared(t, w, s)
 		asks := askers(t, p)
 		time.Sleep(10 * time.Second)
 		ask := func() map[string]string {
@@ -272,10 +269,7 @@ func TestUnknownOutcomes(t *testing.T) {
 		t.Run(fault, func(t *testing.T) {
 			s := parseEveryAPI(t, "  - {id: trouble, at: 1m, on: provider twilio, fault: "+fault+"}\n")
 			sim.TestWith(t, sim.Options{Start: s.Starts}, func(t *testing.T, w *sim.World) {
-				p, err := boot(w, s)
-				require.NoError(t, err)
-				all, err := p.strikes()
-				require.NoError(t, err)
+				p, all := prepared(t, w, s)
 				watch := newWatcher(p, false)
 				w.Observe(watch.event)
 				text := askers(t, p)["twilio"]
@@ -298,10 +292,7 @@ func TestThrottled(t *testing.T) {
   - {id: cloud, at: 1m, fault: throttled, on: role aws in us-east, requests: 1, only: writes}
 `)
 	sim.TestWith(t, sim.Options{Start: s.Starts}, func(t *testing.T, w *sim.World) {
-		p, err := boot(w, s)
-		require.NoError(t, err)
-		all, err := p.strikes()
-		require.NoError(t, err)
+		p, all := prepared(t, w, s)
 		ask := askers(t, p)
 		time.Sleep(10 * time.Second)
 		for i, name := range []string{"digitalocean reads", "aws writes"} {
@@ -329,10 +320,7 @@ func TestThrottled(t *testing.T) {
 func TestStaleDescribes(t *testing.T) {
 	s := parseEveryAPI(t, "  - {id: stale, at: 1m, fault: stale-describes, on: role aws in us-east, keeps: 5m}\n")
 	sim.TestWith(t, sim.Options{Start: s.Starts}, func(t *testing.T, w *sim.World) {
-		p, err := boot(w, s)
-		require.NoError(t, err)
-		all, err := p.strikes()
-		require.NoError(t, err)
+		p, all := prepared(t, w, s)
 		scaler := operator(t, p)
 		time.Sleep(10 * time.Second)
 		desired := func() int {
@@ -371,10 +359,7 @@ func TestLaunches(t *testing.T) {
 		t.Run(fault, func(t *testing.T) {
 			s := parseEveryAPI(t, "  - {id: trouble, at: 1m, on: region us-east, fault: "+fault+"}\n")
 			sim.TestWith(t, sim.Options{Start: s.Starts}, func(t *testing.T, w *sim.World) {
-				p, err := boot(w, s)
-				require.NoError(t, err)
-				all, err := p.strikes()
-				require.NoError(t, err)
+				p, all := prepared(t, w, s)
 				scaler := operator(t, p)
 				time.Sleep(time.Minute)
 				all[0].begin()
@@ -402,10 +387,7 @@ func TestLaunches(t *testing.T) {
 func TestNoCapacity(t *testing.T) {
 	s := parseEveryAPI(t, "  - {id: trouble, at: 1m, on: region us-east, fault: no-capacity}\n")
 	sim.TestWith(t, sim.Options{Start: s.Starts}, func(t *testing.T, w *sim.World) {
-		p, err := boot(w, s)
-		require.NoError(t, err)
-		all, err := p.strikes()
-		require.NoError(t, err)
+		p, all := prepared(t, w, s)
 		scaler := operator(t, p)
 		time.Sleep(time.Minute)
 		all[0].begin()

@@ -198,10 +198,7 @@ func TestReplacedStaysOff(t *testing.T) {
 		t.Run(fault, func(t *testing.T) {
 			s := parseEveryAPI(t, "  - {id: gone, at: 1m, for: 10m, on: machine us-east-proxy-1, fault: "+fault+"}\n")
 			sim.TestWith(t, sim.Options{Start: s.Starts}, func(t *testing.T, w *sim.World) {
-				p, err := boot(w, s)
-				require.NoError(t, err)
-				all, err := p.strikes()
-				require.NoError(t, err)
+				p, all := prepared(t, w, s)
 				time.Sleep(2 * time.Minute)
 				all[0].begin()
 				time.Sleep(10 * time.Minute)

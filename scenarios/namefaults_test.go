@@ -19,13 +19,19 @@ import (
 	"github.com/espra/protoplex/sim"
 )
 
-// struck boots a story with the faults, and gives the platform, the strikes by id,
-// and a process on each of the named machines.
-func struck(t *testing.T, w *sim.World, s *story.Story, on ...string) (*platform, *watcher, map[string]*strike, []nodes.Machine) {
+// prepared boots a story, and gives the platform and the faults.
+func prepared(t *testing.T, w *sim.World, s *story.Story) (*platform, []strike) {
 	p, err := boot(w, s)
 	require.NoError(t, err)
 	all, err := p.strikes()
 	require.NoError(t, err)
+	return p, all
+}
+
+// struck boots a story with the faults, and gives the platform, the strikes by id,
+// and a process on each of the named machines.
+func struck(t *testing.T, w *sim.World, s *story.Story, on ...string) (*platform, *watcher, map[string]*strike, []nodes.Machine) {
+	p, all := prepared(t, w, s)
 	watch := newWatcher(p, false)
 	w.Observe(watch.event)
 	log, err := p.startClients()

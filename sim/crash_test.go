@@ -33,18 +33,13 @@ func TestDeathAsPeersSeeIt(t *testing.T) {
 			sim.Test(t, func(t *testing.T, w *sim.World) {
 				a, b := w.NewMachine("a"), w.NewMachine("b")
 				p := b.Start("server", func(p *sim.Process) error {
-					l, err := p.Listen("tcp", ":7")
-					if err != nil {
-						return err
-					}
-					if _, err = l.Accept(); err != nil {
-						return err
-					}
-					select {
-					case <-p.Signals():
-					case <-p.Context().Done():
-					}
-					return nil
+					return takeOne(p, func(net.Conn) error {
+						select {
+						case <-p.Signals():
+						case <-p.Context().Done():
+						}
+						return nil
+					})
 				})
 				time.Sleep(time.Second)
 				c, err := a.DialContext(context.Background(), "tcp", "b:7")

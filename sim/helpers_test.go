@@ -31,6 +31,19 @@ func join(t *testing.T, from, to *sim.Machine) (client, server net.Conn) {
 	return client, server
 }
 
+// takeOne accepts one connection on port 7, and has it served.
+func takeOne(p *sim.Process, serve func(net.Conn) error) error {
+	l, err := p.Listen("tcp", ":7")
+	if err != nil {
+		return err
+	}
+	c, err := l.Accept()
+	if err != nil {
+		return err
+	}
+	return serve(c)
+}
+
 // heard is what arrived, and when.
 type heard struct {
 	at   time.Duration

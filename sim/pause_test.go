@@ -3,6 +3,7 @@ package sim_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"syscall"
 	"testing"
 	"time"
@@ -59,13 +60,10 @@ func killWithinAPause(t *testing.T, off bool) {
 	sim.Test(t, func(t *testing.T, w *sim.World) {
 		a, b := w.NewMachine("a"), w.NewMachine("b")
 		p := b.Start("server", func(p *sim.Process) error {
-			l, err := p.Listen("tcp", ":7")
-			if err != nil {
-				return err
-			}
-			_, err = l.Accept()
-			<-p.Context().Done()
-			return err
+			return takeOne(p, func(net.Conn) error {
+				<-p.Context().Done()
+				return nil
+			})
 		})
 		time.Sleep(time.Second)
 		c, err := a.DialContext(context.Background(), "tcp", "b:7")

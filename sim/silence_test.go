@@ -3,6 +3,7 @@ package sim_test
 import (
 	"context"
 	"io"
+	"net"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -190,16 +191,7 @@ func TestLostResetIsMadeUpFor(t *testing.T) {
 			sim.Test(t, func(t *testing.T, w *sim.World) {
 				a, b := w.NewMachine("a"), w.NewMachine("b")
 				server := b.Start("server", func(p *sim.Process) error {
-					l, err := p.Listen("tcp", ":7")
-					if err != nil {
-						return err
-					}
-					c, err := l.Accept()
-					if err != nil {
-						return err
-					}
-					_, err = io.Copy(io.Discard, c)
-					return err
+					return takeOne(p, func(c net.Conn) error { _, err := io.Copy(io.Discard, c); return err })
 				})
 				time.Sleep(time.Millisecond)
 				client, err := a.DialContext(t.Context(), "tcp", "b:7")
@@ -322,16 +314,7 @@ func TestServerForgetsAHandshake(t *testing.T) {
 				w.At(5*time.Second, func() {
 					if c.again {
 						b.Start("echo", func(p *sim.Process) error {
-							l, err := p.Listen("tcp", ":7")
-							if err != nil {
-								return err
-							}
-							c, err := l.Accept()
-							if err != nil {
-								return err
-							}
-							_, err = io.Copy(c, c)
-							return err
+							return takeOne(p, func(c net.Conn) error { _, err := io.Copy(c, c); return err })
 						})
 					}
 				})

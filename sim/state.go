@@ -83,8 +83,14 @@ func (p *Process) state() ProcessState {
 		}
 		s.Connections = append(s.Connections, c)
 	}
+	side := func(c Connection) int { // a process may have both ends of a stream
+		if c.Dialled {
+			return 0
+		}
+		return 1
+	}
 	slices.SortFunc(s.Connections, func(a, b Connection) int {
-		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Peer, b.Peer))
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Peer, b.Peer), cmp.Compare(side(a), side(b)))
 	})
 	return s
 }

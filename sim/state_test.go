@@ -68,3 +68,16 @@ func TestState(t *testing.T) {
 		require.Empty(t, cmp.Diff(want, far.State()))
 	})
 }
+
+// The two ends of a stream that a process has with itself have an order too.
+func TestStateOfAStreamToItself(t *testing.T) {
+	sim.Test(t, func(t *testing.T, w *sim.World) {
+		m := w.NewMachine("m")
+		join(t, m, m)
+		for range 20 {
+			ends := m.State().Processes[0].Connections
+			require.Len(t, ends, 2)
+			require.True(t, ends[0].Dialled)
+		}
+	})
+}

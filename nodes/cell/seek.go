@@ -2,7 +2,6 @@ package cell
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -26,10 +25,7 @@ const (
 func (s *session) seek(ctx context.Context) {
 	nodes.Every(ctx, s.l.m, "cell/seek", seekEvery, func(ctx context.Context) {
 		for _, seed := range s.l.o.Seeds {
-			s.mu.Lock()
-			frozen := s.state.Frozen
-			s.mu.Unlock()
-			if !frozen || ctx.Err() != nil {
+			if s.word() != Frozen || ctx.Err() != nil {
 				return
 			}
 			if seed.Name == s.seed || !s.l.leads(ctx, seed) {
@@ -66,8 +62,3 @@ func (l *Link) leads(ctx context.Context, seed Seed) bool {
 	at := status.Facts.Seed
 	return (at.State == Leading || at.State == Settling) && at.Epoch > l.o.Orders.Epoch()
 }
-
-// frozenError says for whom a session was ended.
-type frozenError struct{ leader string }
-
-func (e *frozenError) Error() string { return fmt.Sprintf("%v, and %s leads", errFrozen, e.leader) }

@@ -86,7 +86,7 @@ func (l *Link) visit(ctx context.Context, seed Seed) (welcome bool, ask string, 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.better != "" {
-		ask, err = s.better, &frozenError{s.better}
+		ask, err = s.better, fmt.Errorf("%w, and %s leads", errFrozen, s.better)
 	}
 	return welcome, ask, err
 }
