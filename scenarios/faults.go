@@ -19,6 +19,25 @@ type strike struct {
 	touched func() uint64
 }
 
+// chain makes it a fault that does something when it begins, and whenever that has
+// again called, until it heals.
+func (s *strike) chain(do func(again func())) {
+	strikes, lasts := 0, false
+	s.begin = func() {
+		strikes++
+		lasts = true
+		strike := strikes
+		var again func()
+		again = func() {
+			if lasts && strike == strikes { // not one that an earlier strike has left
+				do(again)
+			}
+		}
+		again()
+	}
+	s.heal = func() { lasts = false }
+}
+
 // engine has, for each word of the fault vocabulary, what prepares such a fault.
 // It is never changed.
 var engine = map[string]func(*platform, *strike){

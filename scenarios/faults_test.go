@@ -294,3 +294,22 @@ expect: {always: [dns-points-somewhere]}
 		require.False(t, report.Held())
 	})
 }
+
+// What a fault has begun again ends with it, and is not taken up by its next strike,
+// which has its own.
+func TestChain(t *testing.T) {
+	var s strike
+	var later []func()
+	s.chain(func(again func()) { later = append(later, again) })
+	s.begin()
+	later[0]()
+	require.Len(t, later, 2)
+	s.heal()
+	later[1]()
+	require.Len(t, later, 2)
+	s.begin()
+	later[1]()
+	require.Len(t, later, 3, "of the first strike")
+	later[2]()
+	require.Len(t, later, 4)
+}

@@ -103,11 +103,9 @@ func (p *platform) flicker(s *strike) {
 		}
 	}
 	var faults []*sim.Fault
-	strikes, on := 0, false
 	n := uint64(0)
-	var next func(strike int)
-	next = func(strike int) {
-		if !on || strike != strikes || len(to) == 0 {
+	s.chain(func(again func()) {
+		if len(to) == 0 {
 			return
 		}
 		choose := func(what string, all []*sim.Machine) *sim.Machine {
@@ -116,13 +114,8 @@ func (p *platform) flicker(s *strike) {
 		a, b := choose("near end", from), choose("far end", to)
 		n++
 		faults = append(faults, p.world.Link(a, b).Cut(cut))
-		p.world.After(every, func() { next(strike) })
-	}
-	s.begin = func() {
-		strikes, on = strikes+1, true
-		next(strikes)
-	}
-	s.heal = func() { on = false }
+		p.world.After(every, again)
+	})
 	s.touched = func() uint64 { return touched(faults) }
 }
 

@@ -3,12 +3,15 @@ package scenarios
 import (
 	"crypto/tls"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/espra/protoplex/scenarios/story"
 	"github.com/espra/protoplex/sim"
 )
 
@@ -61,30 +64,63 @@ func TestOverlap(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := troubledVantages(t, fmt.Sprintf("{id: a, at: 1m, for: 1m, on: vps fremont, fault: %s}, {id: b, at: 1m, for: 1m, on: vps fremont, fault: %s}", c.a, c.b))
-			sim.TestWith(t, sim.Options{Start: s.Starts}, func(t *testing.T, w *sim.World) {
-				p, _, strikes, _ := struck(t, w, s)
-				look := func(after func()) string {
-					after()
-					time.Sleep(30 * time.Second)
-					return c.state(p)
-				}
-				a, b := strikes["a"], strikes["b"]
-				well := look(func() {})
-				onlyA := look(a.begin)
-				require.NotEqual(t, well, onlyA)
-				require.Equal(t, well, look(a.heal))
-				onlyB := look(b.begin)
-				require.NotEqual(t, well, onlyB)
-				both := look(a.begin)
-				require.NotEqual(t, well, both)
-				require.Equal(t, onlyB, look(a.heal), "a healed while b lasted")
-				require.Equal(t, both, look(a.begin))
-				require.Equal(t, onlyA, look(b.heal), "b healed while a lasted")
-				require.Equal(t, well, look(a.heal))
-			})
+			const event = "{id: %s, at: 1m, for: 1m, on: vps fremont, fault: %s}"
+			overlap(t, troubledVantages(t, fmt.Sprintf(event, "a", c.a)+", "+fmt.Sprintf(event, "b", c.b)), c.state)
 		})
 	}
+	scaling := func(state func(*fleet) any) func(*platform) string {
+		return func(p *platform) string { return fmt.Sprint(state(p.fleets["us-east"])) }
+	}
+	for _, c := range []struct {
+		name, a, b string
+		state      func(*platform) string
+	}{
+		{"no-capacity twice", "no-capacity", "no-capacity", scaling(func(f *fleet) any { return f.closed })},
+		{"launches-stuck twice", "launches-stuck", "launches-stuck", scaling(func(f *fleet) any { return f.stuck })},
+		{"boots-slow twice", "boots-slow, times: 2x", "boots-slow, times: 3x", scaling(func(f *fleet) any { return f.slow })},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			const event = "  - {id: %s, at: 1m, for: 1m, on: region us-east, fault: %s}\n"
+			overlap(t, parseEveryAPI(t, fmt.Sprintf(event, "a", c.a)+fmt.Sprintf(event, "b", c.b)), c.state)
+		})
+	}
+	t.Run("stale-resolver twice", func(t *testing.T) {
+		t.Parallel()
+		const event = "  - {id: %s, at: 1m, for: 1m, on: clients few, fault: stale-resolver, keeps: %s}\n"
+		overlap(t, troubled(t, fmt.Sprintf(event, "a", "5m")+fmt.Sprintf(event, "b", "9m")), func(p *platform) string {
+			var keeps []time.Duration
+			for _, name := range slices.Sorted(maps.Keys(p.naming.keeps)) {
+				keeps = append(keeps, time.Duration(p.naming.keeps[name].keeps.Load()))
+			}
+			return fmt.Sprint(keeps)
+		})
+	})
+}
+
+// overlap has the faults a and b of a story last at the same time.
+func overlap(t *testing.T, s *story.Story, state func(*platform) string) {
+	sim.TestWith(t, sim.Options{Start: s.Starts}, func(t *testing.T, w *sim.World) {
+		p, _, strikes, _ := struck(t, w, s)
+		look := func(after func()) string {
+			after()
+			time.Sleep(30 * time.Second)
+			return state(p)
+		}
+		a, b := strikes["a"], strikes["b"]
+		well := look(func() {})
+		onlyA := look(a.begin)
+		require.NotEqual(t, well, onlyA)
+		require.Equal(t, well, look(a.heal))
+		onlyB := look(b.begin)
+		require.NotEqual(t, well, onlyB)
+		both := look(a.begin)
+		require.NotEqual(t, well, both)
+		require.Equal(t, onlyB, look(a.heal), "a healed while b lasted")
+		require.Equal(t, both, look(a.begin))
+		require.Equal(t, onlyA, look(b.heal), "b healed while a lasted")
+		require.Equal(t, well, look(a.heal))
+	})
 }
 
 // A fault that strikes a machine does so also where another has lost its hold on it

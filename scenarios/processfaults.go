@@ -101,31 +101,22 @@ const works = 50 * time.Millisecond
 func (p *platform) slow(s *strike) {
 	waits := s.event.Params.Duration("waits")
 	machines := p.selected(s.event.On)
-	held, strikes, slow := uint64(0), 0, false
-	var stand func(strike int)
-	stand = func(strike int) {
-		if !slow || strike != strikes {
-			return
-		}
+	held := uint64(0)
+	s.chain(func(again func()) {
 		for _, m := range machines {
 			p.overlaps.begin(m.Name(), hung)
 			m.Hang()
 		}
-		p.world.After(waits, func() {
+		p.world.After(waits, func() { // also if the fault has healed by then
 			for _, m := range machines {
 				held += uint64(m.Held())
 				if p.overlaps.end(m.Name(), hung) {
 					m.Unhang()
 				}
 			}
-			p.world.After(works, func() { stand(strike) })
+			p.world.After(works, again)
 		})
-	}
-	s.begin = func() {
-		strikes, slow = strikes+1, true
-		stand(strikes)
-	}
-	s.heal = func() { slow = false } // it goes on when it would have anyway
+	})
 	s.touched = func() uint64 { return held }
 }
 
